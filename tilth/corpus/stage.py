@@ -102,8 +102,8 @@ class GroupStage(Stage):
     def reduce(self, rows: pa.Table) -> pa.Table:
         """Return rows about documents, from whole groups.
 
-        ``rows`` holds every row of every key in it, sorted by (key, id), with the engine's column ``home`` beside what
-        ``keys`` returned. The result must hold ``id`` and ``home`` of a document that it speaks about, carried through
+        ``rows`` holds every row of every key in it, with the engine's column ``home`` (int32) beside what ``keys``
+        returned, sorted by all columns from the first to the last: a total order. The result must hold ``id`` and ``home`` of a document that it speaks about, carried through
         unchanged, and may hold anything else that ``apply`` wants. It must not depend on which keys came together.
         """
 

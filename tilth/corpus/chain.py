@@ -1,0 +1,301 @@
+"""The chain: raw files in, one stored stage after another out; what is stored and still true is not done again.
+
+The fingerprint of a stage is made of its own description and of the fingerprint of the stage before it, down to the
+content of the input files, so a changed limit, model or file re-runs that stage and what follows it, and nothing else.
+"""
+
+import fcntl
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tilth.corpus.engines import Engine
+from tilth.corpus.errors import UserError
+from tilth.corpus.readers import read_part
+from tilth.corpus.sources import Source, SourceFile
+from tilth.corpus.splits import Part
+from tilth.corpus.stage import GroupStage, MapStage, Stage, fingerprint
+from tilth.corpus.store import Lineage, Manifest, PartWriter, Receipt, read_receipt, receipt_path
+from tilth.corpus.tasks import GroupJob, MapTask, Task, clear_failures, raise_failure
+
+READ_VERSION = 1  # raised when readers change what they bring
+DOCUMENTS_PER_PARTITION = 2_000_000  # about 200 MB of keyed rows in one reduction
+
+Progress = Callable[[str, int, int], None]  # stage, parts done, parts in all
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished stage: what it is, where it lies, and how to read the documents that leave it."""
+
+    folder: Path
+    manifest: Manifest
+    lineage: Lineage
+    upstream: "Stored | None" = None
+    reused: bool = False
+
+    @property
+    def parts(self) -> int:
+        """Number of parts, the same along the whole chain."""
+        return len(self.manifest.receipts)
+
+    @property
+    def entering(self) -> Lineage:
+        """How to read the documents that entered the stage. Raises ``UserError`` for the reading stage itself."""
+        if self.upstream is None:
+            raise UserError(f"{self.folder}: nothing enters the reading stage but files")
+        return self.upstream.lineage
+
+    def stages(self) -> list["Stored"]:
+        """Return the chain up to here, first stage first."""
+        return [*(self.upstream.stages() if self.upstream else []), self]
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """Read one part of the input."""
+
+    sources: Mapping[str, Source]
+    source_part: Part
+    part: int
+    folder: Path
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Stage and part."""
+        return f"read part {self.part}"
+
+    def run(self) -> None:
+        """Read every slice and commit."""
+        with PartWriter(self.folder, self.part, self.fingerprint, writes_text=True) as writer:
+            for chunk in read_part(self.sources, self.source_part):
+                writer.read(chunk.documents, chunk.drops, chunk.records)
+            writer.commit()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where stages are stored, what runs them, and who is told. ``verify`` checks digests of what is reused."""
+
+    root: Path
+    engine: Engine
+    progress: Progress = silent
+    verify: bool = True
+    done: list[Stored] = field(default_factory=list)
+
+    def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Mapping[str, str]) -> Stored:
+        """Read the input; ``digests`` are those of the files, by source and relative path.
+
+        Raises ``UserError`` where a source lost more records than its allowance, or where two documents have one id.
+        """
+        description = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": list(sources)}
+        own = fingerprint(description, [source.describe() for source in sources.values()], digests, [part.describe() for part in parts])
+        folder = self._folder(0, "read", own)
+
+        def tasks(missing: Sequence[int]) -> list[Task]:
+            return [ReadTask(dict(sources), parts[part], part, folder, own) for part in missing]
+
+        def run(missing: Sequence[int]) -> None:
+            self.engine.run(tasks(missing))
+
+        manifest, reused = self._finish(
+            folder, own, 0, description, "edits", (), len(parts), run, lambda manifest: _check_read(manifest, sources, folder)
+        )
+        stored = Stored(folder, manifest, Lineage(str(folder)), None, reused)
+        self.done.append(stored)
+        return stored
+
+    def apply(self, stage: Stage, upstream: Stored) -> Stored:
+        """Run a stage over the documents that leave ``upstream``, or find it done."""
+        own = fingerprint(stage.describe(), upstream.manifest.fingerprint)
+        index = upstream.manifest.index + 1
+        folder = self._folder(index, stage.name, own)
+
+        def run(missing: Sequence[int]) -> None:
+            if isinstance(stage, MapStage):
+                self.engine.run([MapTask(stage, upstream.lineage, part, folder, own) for part in missing])
+            elif isinstance(stage, GroupStage):
+                documents = upstream.manifest.account.documents_out
+                partitions = max(4, math.ceil(documents / DOCUMENTS_PER_PARTITION))
+                job = GroupJob(stage, upstream.lineage, upstream.parts, partitions, folder, own)
+                self.engine.group(job, missing)
+            else:
+                raise TypeError(f"{stage.name}: neither a MapStage nor a GroupStage")
+
+        manifest, reused = self._finish(
+            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run
+        )
+        lineage = upstream.lineage.after(folder, stage.effect.value, stage.measures)
+        stored = Stored(folder, manifest, lineage, upstream, reused)
+        self.done.append(stored)
+        return stored
+
+    def _folder(self, index: int, name: str, own: str) -> Path:
+        return self.root / "stages" / f"{index:02d}-{name}-{own[:6]}"
+
+    def _finish(
+        self,
+        folder: Path,
+        own: str,
+        index: int,
+        description: Mapping[str, Any],
+        effect: str,
+        measures: tuple[str, ...],
+        parts: int,
+        run: Callable[[Sequence[int]], None],
+        check: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> tuple[Manifest, bool]:
+        """Bring a stage to its end: find what is done and whole, run the rest, write the manifest."""
+        name = str(description["name"])
+        manifest = Manifest.read(folder)
+        if manifest is not None and manifest.fingerprint == own and len(manifest.receipts) == parts:
+            if not self.verify or all(receipt.whole(folder) for receipt in manifest.receipts):
+                self.progress(name, parts, parts)
+                return manifest, True
+        clear_failures(folder)
+        (folder / "_manifest.json").unlink(missing_ok=True)
+        missing = []
+        for part in range(parts):
+            receipt = read_receipt(folder, part, own)
+            if receipt is None or not receipt.whole(folder):
+                receipt_path(folder, part).unlink(missing_ok=True)
+                missing.append(part)
+        with _reporting(folder, name, parts, self.progress):
+            run(missing)
+        raise_failure(folder)
+        receipts = []
+        for part in range(parts):
+            receipt = read_receipt(folder, part, own)
+            if receipt is None:
+                raise RuntimeError(f"{folder}: part {part} was run but not committed")
+            receipts.append(receipt)
+        manifest = Manifest(index, description, effect, tuple(measures), own, tuple(receipts))
+        check(manifest)
+        manifest.write(folder)
+        return manifest, False
+
+
+def _check_read(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> None:
+    """Hold the law of identity and every source's allowance of unreadable records."""
+    from tilth.corpus.store import DROPS, part_name, read_arrow
+
+    account = manifest.account
+    for name, source in sources.items():
+        lost = sum(documents for documents, _ in account.dropped.get(name, {}).values())
+        records = account.kept.get(name, [0, 0])[0] + lost
+        if records and lost / records > source.allowance:
+            example = next(
+                (
+                    batch.column("detail")[row].as_py()
+                    for receipt in manifest.receipts
+                    for batch in read_arrow(folder / DROPS / part_name(receipt.part), missing_is_empty=True)
+                    for row in range(batch.num_rows)
+                    if batch.column("source")[row].as_py() == name
+                ),
+                "",
+            )
+            raise UserError(
+                f"source '{name}': {lost} of {records} records could not be read ({lost / records:.1%}, allowance "
+                f"{source.allowance:.1%}); the first: {example}; mend the input or raise the source's 'allowance'"
+            )
+    if account.documents_out == 0:
+        raise UserError("the corpus is empty: no source holds a readable document; check the paths with 'tilth check'")
+
+
+def repeated_ids(stored: Stored) -> list[bytes]:
+    """Return the ids that more than one document of a stage has: there should be none."""
+    import numpy as np
+
+    columns = []
+    for part in range(stored.parts):
+        for batch in stored.lineage.read(part):
+            column = batch.column("id")
+            data = np.frombuffer(column.buffers()[1], np.uint64)
+            columns.append(data[column.offset * 2 : (column.offset + len(column)) * 2].reshape(-1, 2))
+    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
+    order = np.lexsort((ids[:, 1], ids[:, 0]))
+    same = (ids[order][1:] == ids[order][:-1]).all(axis=1)
+    return sorted({ids[order][1:][row].tobytes() for row in np.flatnonzero(same)})
+
+
+@contextmanager
+def _reporting(folder: Path, name: str, parts: int, progress: Progress) -> Iterator[None]:
+    """Tell the progress of a stage from the receipts in its folder, whoever writes them."""
+    import threading
+
+    stop = threading.Event()
+    receipts = folder / "receipts"
+
+    def count() -> int:
+        return sum(1 for path in receipts.glob("part-*.json")) if receipts.is_dir() else 0
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            progress(name, count(), parts)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    progress(name, count(), parts)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        progress(name, count(), parts)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold a run folder for one driver at a time. Raises ``UserError`` where another holds it or it cannot be written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be written ({error.strerror}); change the owner or choose another folder") from error
+    owner = os.getpid()
+
+    def leave_to_driver() -> None:
+        # a forked helper that outlives a killed driver would hold the lock
+        if os.getppid() == owner:
+            with suppress(OSError):
+                os.close(handle)
+
+    os.register_at_fork(after_in_child=leave_to_driver)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{root}: another run is at work in this folder; wait for it or choose another name") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_chain(root: Path) -> list[Stored]:
+    """Return the finished stages of a run, first stage first. Raises ``UserError`` where there is no run."""
+    index = root / "stages.json"
+    if not index.is_file():
+        raise UserError(f"{root}: holds no run (no stages.json); start one with 'tilth run'")
+    stored: Stored | None = None
+    chain = []
+    for name in json.loads(index.read_bytes()):
+        folder = root / "stages" / name
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            break
+        lineage = (
+            Lineage(str(folder)) if stored is None else stored.lineage.after(folder, manifest.effect, manifest.measures)
+        )
+        stored = Stored(folder, manifest, lineage, stored, True)
+        chain.append(stored)
+    return chain

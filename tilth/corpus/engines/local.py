@@ -1,0 +1,266 @@
+"""The local engine: datatrove's LocalPipelineExecutor as the pool of processes, our receipts as the truth.
+
+datatrove's own completion markers are not used: they know neither configuration nor content. Its pool waits for ever
+when a worker is killed (by the kernel's out-of-memory killer, say), so a watchdog follows the workers and ends the run
+with one line instead.
+
+A group is a hash-partitioned spill: one Arrow file a part with one record batch a partition, one reduction a partition,
+then one application a part. Spill files are committed by rename like everything else, so a killed run goes on where it
+was.
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+import psutil
+import pyarrow as pa
+from datatrove.executor.local import LocalPipelineExecutor
+from loguru import logger
+
+from tilth.corpus.errors import UserError
+from tilth.corpus.store import ArrowWriter, part_name
+from tilth.corpus.tasks import GroupJob, Task, run_task
+
+WATCH_SECONDS = 0.5
+PRELOAD = ("numba", "pyarrow.compute", "tilth.corpus.engines.local")
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """``workers`` processes on this machine; with one, everything runs in this process."""
+
+    workers: int
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UserError(f"workers: found {self.workers}, expected at least 1")
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run every task; a worker that dies without a word is a ``UserError``."""
+        if not tasks:
+            return
+        workers = min(self.workers, len(tasks))
+        with tempfile.TemporaryDirectory(prefix="tilth-") as name:
+            executor = _executor(tasks, workers, Path(name))
+            with _watchdog(Path(name) / "running") if workers > 1 else contextlib.nullcontext():
+                executor.run()
+
+    def group(self, job: GroupJob, parts: Sequence[int]) -> None:
+        """Spill, reduce, apply; every step in parallel and resumable."""
+        spill = job.folder / f"spill-{job.partitions}"
+        self.run([task for part in range(job.parts) if not (task := SpillTask(job, part, spill)).path.is_file()])
+        if not (job.folder / "failed").is_dir():
+            reductions = [ReduceTask(job, number, spill) for number in range(job.partitions)]
+            self.run([task for task in reductions if not task.path.is_file()])
+        if not (job.folder / "failed").is_dir():
+            self.run([ApplyTask(job, part, spill) for part in parts])
+        if not (job.folder / "failed").is_dir():
+            shutil.rmtree(spill)
+
+
+@dataclass(frozen=True)
+class SpillTask:
+    """Write the keyed rows of a part: one record batch a partition, empty ones too."""
+
+    job: GroupJob
+    part: int
+    spill: Path
+
+    @property
+    def folder(self) -> Path:
+        """The stage folder."""
+        return self.job.folder
+
+    @property
+    def name(self) -> str:
+        """Stage, step and part."""
+        return f"{self.job.stage.name} keys of part {self.part}"
+
+    @property
+    def path(self) -> Path:
+        """The spill file."""
+        return self.spill / "keys" / part_name(self.part)
+
+    def run(self) -> None:
+        """Key the documents and commit."""
+        keyed = dict(self.job.keyed(self.part))
+        schema = next(iter(keyed.values())).schema if keyed else pa.schema([])
+        writer = ArrowWriter(self.path, schema)
+        try:
+            for number in range(self.job.partitions if keyed else 0):
+                rows = keyed.get(number, schema.empty_table())
+                writer.write(rows.to_batches()[0] if rows.num_rows else pa.RecordBatch.from_pylist([], schema=schema))
+            writer.commit()
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+@dataclass(frozen=True)
+class ReduceTask:
+    """Reduce one partition: one record batch a home, homes ascending."""
+
+    job: GroupJob
+    number: int
+    spill: Path
+
+    @property
+    def folder(self) -> Path:
+        """The stage folder."""
+        return self.job.folder
+
+    @property
+    def name(self) -> str:
+        """Stage, step and partition."""
+        return f"{self.job.stage.name} partition {self.number}"
+
+    @property
+    def path(self) -> Path:
+        """The file of reduced rows."""
+        return self.spill / "rows" / part_name(self.number)
+
+    def run(self) -> None:
+        """Gather the partition from every spill file, reduce it, commit."""
+        tables = []
+        for part in range(self.job.parts):
+            with pa.memory_map(str(SpillTask(self.job, part, self.spill).path)) as source:
+                reader = pa.ipc.open_file(source)
+                if reader.num_record_batches:
+                    tables.append(pa.Table.from_batches([reader.get_batch(self.number)]))
+        homes = dict(self.job.reduced([table for table in tables if table.num_rows]))
+        schema = next(iter(homes.values())).schema if homes else pa.schema([])
+        writer = ArrowWriter(self.path, schema)
+        try:
+            for rows in homes.values():
+                for batch in rows.to_batches():
+                    writer.write(batch)
+            writer.commit()
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+@dataclass(frozen=True)
+class ApplyTask:
+    """Bring the reduced rows home to one part."""
+
+    job: GroupJob
+    part: int
+    spill: Path
+
+    @property
+    def folder(self) -> Path:
+        """The stage folder."""
+        return self.job.folder
+
+    @property
+    def name(self) -> str:
+        """Stage, step and part."""
+        return f"{self.job.stage.name} part {self.part}"
+
+    def run(self) -> None:
+        """Find the part's rows in every partition and apply them."""
+        tables = []
+        for number in range(self.job.partitions):
+            path = ReduceTask(self.job, number, self.spill).path
+            with pa.memory_map(str(path)) as source:
+                reader = pa.ipc.open_file(source)
+                for index in range(reader.num_record_batches):
+                    batch = reader.get_batch(index)
+                    if batch.column("home")[0].as_py() == self.part:
+                        tables.append(pa.Table.from_batches([batch]))
+        self.job.apply(self.part, tables)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """datatrove's pipeline: rank n is task n, found in its own file, so that no rank carries all the others' tasks."""
+
+    folder: Path
+
+    def __call__(self, data: object, rank: int, world_size: int) -> None:
+        task = pickle.loads((self.folder / f"{rank}.task").read_bytes())  # written by this run, in its own folder
+        marker = self.folder / "running" / str(os.getpid())
+        marker.parent.mkdir(exist_ok=True)
+        marker.write_text(task.name)
+        run_task(task)
+        marker.unlink(missing_ok=True)
+
+
+class _QuietExecutor(LocalPipelineExecutor):  # type: ignore[misc]
+    """datatrove logs every rank to the terminal, in the driver and in each worker; progress is ours to show."""
+
+    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
+        logger.disable("datatrove")
+        return super()._run_for_rank(rank, local_rank, node_rank)
+
+
+def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
+    logger.disable("datatrove")
+    _forks_die_with_driver()
+    if workers > 1:
+        multiprocess.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    for rank, task in enumerate(tasks):
+        (folder / f"{rank}.task").write_bytes(pickle.dumps(task))
+    return _QuietExecutor(
+        pipeline=[_Ranks(folder)],
+        tasks=len(tasks),
+        workers=workers,
+        logging_dir=str(folder / "logs"),
+        skip_completed=False,
+    )
+
+
+@functools.cache
+def _forks_die_with_driver() -> None:
+    """End the manager process that datatrove forks when this process is killed: nothing else would (Linux only)."""
+    if sys.platform == "linux":
+        kill_me = functools.partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
+        os.register_at_fork(after_in_child=kill_me)
+
+
+@contextlib.contextmanager
+def _watchdog(running: Path) -> Iterator[None]:
+    """End the wait for a worker that was killed. Markers are named by process; a marker without one is a dead worker."""
+    died: list[str] = []
+    stop = threading.Event()
+    main = threading.main_thread() is threading.current_thread()
+
+    def watch() -> None:
+        while not stop.wait(WATCH_SECONDS):
+            for marker in running.glob("*") if running.is_dir() else ():
+                if not psutil.pid_exists(int(marker.name)):
+                    with contextlib.suppress(FileNotFoundError):
+                        died.append(marker.read_text())
+            if died:
+                if main:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not died:
+            raise
+        raise UserError(
+            f"{died[0]}: its worker was killed, most likely for want of memory; "
+            "run the same command again with fewer workers, finished parts are kept"
+        ) from None
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,192 @@
+"""What engines run: small picklable values, one a part, each of which commits its own result.
+
+A task says nothing to the engine but that it came to its end; what it did stands in the store. So a task may run twice,
+on another machine, or after a crash, and the bytes are the same.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Effect, GroupStage, MapStage
+from tilth.corpus.store import Lineage, PartWriter, is_temporary, write_atomically
+
+
+class Task(Protocol):
+    """One unit of work, picklable and repeatable."""
+
+    @property
+    def folder(self) -> Path:
+        """The stage folder that it writes to."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+
+    def run(self) -> None:
+        """Do the work and commit it."""
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """A map stage over one part."""
+
+    stage: MapStage
+    lineage: Lineage
+    part: int
+    folder: Path
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Stage and part."""
+        return f"{self.stage.name} part {self.part}"
+
+    def run(self) -> None:
+        """Apply the stage to every batch of the part and commit."""
+        writes_text = self.stage.effect is Effect.EDITS
+        with PartWriter(self.folder, self.part, self.fingerprint, writes_text=writes_text) as writer:
+            for batch in self.lineage.read(self.part, self.stage.columns, self.stage.needs):
+                writer.judge(batch, self.stage.apply(batch))
+            writer.commit()
+
+
+@dataclass(frozen=True)
+class GroupJob:
+    """A group stage over all parts, as three functions that any engine can string together.
+
+    Keyed rows are cut into ``partitions`` by their key, so that whole groups meet; ``home`` is the part of the document
+    that a row speaks about, and brings the reduced rows back to it. The number of partitions bounds the memory of a
+    reduction and follows from the number of documents alone, never from the workers.
+    """
+
+    stage: GroupStage
+    lineage: Lineage
+    parts: int
+    partitions: int
+    folder: Path
+    fingerprint: str
+
+    def keyed(self, part: int) -> Iterator[tuple[int, pa.Table]]:
+        """Yield (partition, rows) for the documents of a part: every non-empty partition once."""
+        batches = []
+        for batch in self.lineage.read(part, self.stage.columns, self.stage.needs):
+            rows = self.stage.keys(batch)
+            batches.append(rows.append_column("home", pa.array(np.full(rows.num_rows, part, np.int32))))
+        rows = pa.Table.from_batches(batches) if batches else None
+        if rows is None or rows.num_rows == 0:
+            return
+        partition = partition_of(rows.column("key").combine_chunks(), self.partitions)
+        order = np.argsort(partition, kind="stable")
+        bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1))
+        rows = rows.take(pa.array(order))
+        for number in range(self.partitions):
+            start, end = int(bounds[number]), int(bounds[number + 1])
+            if end > start:
+                yield number, rows.slice(start, end - start).combine_chunks()
+
+    def reduced(self, tables: Sequence[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+        """Reduce all rows of one partition; yield (home, rows) for every part that they speak about, ascending."""
+        if not tables:
+            return
+        rows = pa.concat_tables(tables)
+        rows = rows.sort_by([(name, "ascending") for name in rows.column_names]).combine_chunks()
+        result = self.stage.reduce(rows).sort_by([("home", "ascending"), ("id", "ascending")])
+        homes = result.column("home").to_numpy()
+        for home in np.unique(homes).tolist():
+            start, end = np.searchsorted(homes, [home, home + 1])
+            yield home, result.slice(int(start), int(end - start)).combine_chunks()
+
+    def apply(self, part: int, tables: Sequence[pa.Table]) -> None:
+        """Apply the reduced rows to the documents of a part and commit it."""
+        writes_text = self.stage.effect is Effect.EDITS
+        rows = pa.concat_tables(tables).sort_by([("id", "ascending")]).combine_chunks() if tables else self.no_rows()
+        with PartWriter(self.folder, part, self.fingerprint, writes_text=writes_text) as writer:
+            for batch in self.lineage.read(part, self.stage.columns, self.stage.needs):
+                writer.judge(batch, self.stage.apply(batch, rows))
+            writer.commit()
+
+    def no_rows(self) -> pa.Table:
+        """Return the empty table of reduced rows: what ``reduce`` makes of nothing."""
+        batch = next(self.lineage.read(0, self.stage.columns, self.stage.needs)).slice(0, 0)
+        keyed = self.stage.keys(batch)
+        keyed = keyed.append_column("home", pa.array([], pa.int32()))
+        return self.stage.reduce(pa.Table.from_batches([keyed]))
+
+
+def partition_of(keys: pa.Array, partitions: int) -> np.ndarray:
+    """Return the partition of every 16-byte key: its first eight bytes modulo ``partitions``."""
+    data = np.frombuffer(keys.buffers()[1], np.uint64)[keys.offset * 2 : (keys.offset + len(keys)) * 2]
+    return (data[::2] % np.uint64(partitions)).astype(np.int64)
+
+
+def failure_folder(folder: Path) -> Path:
+    """Return where tasks of a stage leave the message of a failure that the user can mend."""
+    return folder / "failed"
+
+
+def run_task(task: Task) -> None:
+    """Run a task in a worker. A ``UserError`` is left in the store for the driver, and tasks that follow do nothing.
+
+    So the message crosses every engine's process boundary as it is, and no engine prints a traceback for it. Other
+    exceptions are defects and go up.
+    """
+    failures = failure_folder(task.folder)
+    if failures.is_dir():
+        return
+    try:
+        task.run()
+    except UserError as error:
+        _leave_failure(failures, task.name, str(error))
+    except OSError as error:
+        message = storage_message(error, task.folder)
+        if message is None:
+            raise
+        _leave_failure(failures, task.name, message)
+
+
+def _leave_failure(failures: Path, name: str, message: str) -> None:
+    try:
+        write_atomically(failures / f"{name}.txt", message.encode())
+    except OSError as error:
+        # a full disk cannot take the note either: the exception itself must carry it
+        raise UserError(message) from error
+
+
+def storage_message(error: OSError, folder: Path) -> str | None:
+    """Return one line for the storage errors that a user can mend, or None for any other."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{folder}: the disk is full; free some space and run the same command again, finished parts are kept"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename or folder}: no permission to write; change the owner or choose another run folder"
+    return None
+
+
+def raise_failure(folder: Path) -> None:
+    """Raise the first failure that tasks left behind, if any, as ``UserError``."""
+    failures = failure_folder(folder)
+    if failures.is_dir():
+        notes = sorted(path for path in failures.iterdir() if not is_temporary(path))
+        if notes:
+            raise UserError(notes[0].read_text())
+
+
+def clear_failures(folder: Path) -> None:
+    """Forget the failures of an earlier attempt and the temporary files of a killed one."""
+    failures = failure_folder(folder)
+    if failures.is_dir():
+        for path in failures.iterdir():
+            path.unlink()
+        failures.rmdir()
+    if folder.is_dir():
+        for root, _, names in os.walk(folder):
+            for name in names:
+                if is_temporary(Path(name)):
+                    (Path(root) / name).unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Hold documents out for evaluation, by a hash of their id: the same ones whatever else is in the corpus.
+
+They leave as drops with the rule ``held_out``, so the ledger accounts for them, and the evaluation finds them there.
+Placed after deduplication, no held-out text has a twin in the training text.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tilth.corpus.ledger import splitmix
+from tilth.corpus.stage import Effect, MapStage, Outcome, drop_rows
+
+RULE = "held_out"
+
+
+@dataclass(frozen=True)
+class HoldOut(MapStage):
+    """Hold out a ``fraction`` of the documents (0 to 1), chosen by ``seed``."""
+
+    fraction: float
+    seed: int
+
+    version: ClassVar[int] = 1
+    effect: ClassVar[Effect] = Effect.DROPS
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def apply(self, batch: pa.RecordBatch) -> Outcome:
+        """Drop the documents whose hash falls into the fraction."""
+        column = batch.column("id")
+        halves = np.frombuffer(column.buffers()[1], np.uint64)[column.offset * 2 : (column.offset + len(column)) * 2]
+        hashed = splitmix(halves[::2] ^ splitmix(np.full(1, self.seed, np.uint64)))
+        # 53 bits make an exact double in [0, 1)
+        mask = (hashed >> np.uint64(11)) * 2.0**-53 < self.fraction
+        drops = drop_rows(
+            batch,
+            mask,
+            self.name,
+            RULE,
+            value=pa.array(((hashed >> np.uint64(11)) * 2.0**-53)[mask]),
+            limit=pa.array(np.full(int(mask.sum()), self.fraction)),
+        )
+        return Outcome(kept=batch.filter(pa.array(~mask)), drops=drops)
