@@ -1,0 +1,1 @@
+"""Evaluation: what a checkpoint knows of texts that it never saw."""

@@ -1,0 +1,146 @@
+"""Checkpoint folders: complete or absent, each with a manifest that says which run, which step and which samples.
+
+A checkpoint is written as ``.step-00000300.partial``, its manifest last, and renamed to ``step-00000300``. So a folder with
+the final name is whole, whatever was killed when. What Megatron stores inside is unpickled on loading (its metadata and
+its optimizer's groups), therefore only folders whose manifest matches their files are ever opened.
+
+Nothing here loads torch; the tensors themselves are the business of ``tilth.train.state``.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tilth.corpus.errors import UserError
+
+MANIFEST = "manifest.json"
+LOG = "log.jsonl"
+FORMAT = 1
+NAME = re.compile(r"step-(\d{8})")
+PARTIAL = re.compile(r"\.step-\d{8}\.partial")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk, as its manifest describes it."""
+
+    path: Path
+    step: int  # steps taken
+    samples: int  # sequences consumed
+    tokens: int  # positions predicted
+    fingerprint: str  # of everything that decided the run up to here
+    identity: Mapping[str, Any]  # what the fingerprint was made of
+    model: Mapping[str, Any]  # fields of the ModelConfig
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Open the manifest at ``path`` and compare it with the files there; raises ``UserError`` where they differ."""
+    file = path / MANIFEST
+    try:
+        manifest = orjson.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no checkpoint: {MANIFEST} is missing; name a folder like step-00000300") from error
+    except orjson.JSONDecodeError as error:
+        raise UserError(
+            f"{file}: not JSON ({error}); the checkpoint is damaged, delete {path} to go on from an older one"
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"{file}: format: found {manifest.get('format')!r}, expected {FORMAT}; written by another version"
+        )
+    found = _sizes(path)
+    for name, size in manifest["files"].items():
+        if found.get(name) != size:
+            raise UserError(
+                f"{path / name}: found {found.get(name, 'no file')}, expected {size} bytes; the checkpoint is damaged, "
+                f"delete {path} to go on from an older one"
+            )
+    fields = ("step", "samples", "tokens", "fingerprint", "identity", "model")
+    return Checkpoint(path=path, **{name: manifest[name] for name in fields})
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Paths of the whole checkpoints in ``folder``, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint in ``folder``, if there is one."""
+    paths = checkpoints(folder)
+    return read_checkpoint(paths[-1]) if paths else None
+
+
+def partial_folder(folder: Path, step: int) -> Path:
+    """Make and return the empty folder in which the checkpoint of ``step`` is to be written."""
+    path = folder / f".step-{step:08d}.partial"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
+    """Write the manifest, flush everything and give the folder its final name."""
+    step = int(manifest["step"])
+    complete = {"format": FORMAT, **manifest, "files": _sizes(partial)}
+    data = orjson.dumps(complete, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    for path in partial.iterdir():
+        _flush(path)
+    with (partial / MANIFEST).open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    _flush(partial)
+    final = partial.parent / f"step-{step:08d}"
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    _flush(partial.parent)
+    return final
+
+
+def prune(folder: Path, keep_last: int) -> None:
+    """Delete what is no longer wanted: unfinished folders, and all but the seed's and the last ``keep_last`` checkpoints."""
+    for path in folder.iterdir():
+        if PARTIAL.fullmatch(path.name):
+            shutil.rmtree(path)
+    later = [path for path in checkpoints(folder) if path.name != f"step-{0:08d}"]
+    for path in later[: max(len(later) - keep_last, 0)]:
+        # Renamed first: a folder with a final name is whole even while it is being deleted.
+        gone = path.rename(path.parent / f".{path.name}.partial")
+        shutil.rmtree(gone)
+
+
+def cut_log(folder: Path, step: int) -> int:
+    """Cut ``log.jsonl`` back to the lines of the first ``step`` steps and return its size in bytes."""
+    path = folder / LOG
+    if not path.exists():
+        return 0
+    data = path.read_bytes()
+    kept = 0
+    for line in data.splitlines(keepends=True):
+        if not line.endswith(b"\n") or orjson.loads(line)["step"] > step:
+            break
+        kept += len(line)
+    if kept < len(data):
+        os.truncate(path, kept)
+    return kept
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a checkpoint but its manifest."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

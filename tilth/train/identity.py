@@ -1,0 +1,94 @@
+"""What decides a run up to a given step, so that a checkpoint is continued only by the run that it belongs to.
+
+The law: a job may continue a checkpoint if it would have produced the same one. So layout, folder names and the pace of
+checkpoints are free, a run may be made longer where its learning rates so far stay the same, and all else must be equal.
+"""
+
+import dataclasses
+from importlib.metadata import version
+from typing import Any
+
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import fingerprint
+from tilth.train.checkpoint import Checkpoint
+from tilth.train.job import TrainConfig, TrainJob, parse
+from tilth.train.model import ModelConfig
+from tilth.train.schedule import learning_rate
+
+# Fields that change how fast or how far a run goes, not what it computes on the way (rates are compared by value).
+FREE = {"steps", "micro_batch_size", "checkpoint_every", "keep_last"}
+RATES = {"learning_rate", "minimum_learning_rate", "warmup_steps", "schedule", "decay_steps"}
+
+
+def seed_manifest(model: ModelConfig, seed: int) -> dict[str, Any]:
+    """Describe the checkpoint of step 0: fresh weights depend on the model's shape and the seed alone."""
+    decided = {"model": dataclasses.asdict(model), "seed": seed}
+    return _described(0, 0, 0, decided, model)
+
+
+def identity(job: TrainJob, data: str) -> dict[str, Any]:
+    """Return all that decides the run of ``job`` over the sample order with the fingerprint ``data``."""
+    return {
+        "model": dataclasses.asdict(job.model),
+        "seed": job.seed,
+        "weights": dict(sorted(job.weights.items())),
+        "start": job.start,
+        "data": data,
+        "optimisation": dataclasses.asdict(job.optimisation),
+    }
+
+
+def manifest(job: TrainJob, data: str, step: int) -> dict[str, Any]:
+    """Describe the checkpoint of ``job`` after ``step`` steps."""
+    samples = step * job.optimisation.batch_size
+    decided = identity(job, data)
+    return _described(step, samples, samples * job.model.sequence_length, decided, job.model)
+
+
+def check_resumable(job: TrainJob, data: str, found: Checkpoint) -> None:
+    """Raise ``UserError`` naming the first field in which ``job`` would not have produced the checkpoint ``found``."""
+    if found.step > job.optimisation.steps:
+        raise UserError(
+            f"{found.path}: this run has {found.step} steps already, optimisation.steps asks for {job.optimisation.steps}; "
+            f"raise it or train in another folder"
+        )
+    now, then = identity(job, data), found.identity
+    for place, old, new in _differences(then, {name: now[name] for name in then}):
+        name = place.removeprefix("optimisation.")
+        if place != name and name in FREE | RATES:
+            continue
+        raise UserError(
+            f"{found.path}: {place}: this checkpoint was trained with {old!r}, the job says {new!r}; "
+            f"set it back, or train in another folder"
+        )
+    if found.step > 0:
+        before = parse(TrainConfig, then["optimisation"])
+        for step in range(found.step):
+            old_rate, new_rate = learning_rate(before, step), learning_rate(job.optimisation, step)
+            if old_rate != new_rate:
+                raise UserError(
+                    f"{found.path}: the learning rate of step {step + 1} was {old_rate:g}, the job says {new_rate:g}; only a "
+                    f"constant or wsd schedule can be made longer: set it back, or train in another folder"
+                )
+
+
+def _described(step: int, samples: int, tokens: int, decided: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+    return {
+        "step": step,
+        "samples": samples,
+        "tokens": tokens,
+        "fingerprint": fingerprint(step, decided),
+        "identity": decided,
+        "model": dataclasses.asdict(model),
+        "versions": {name: version(name) for name in ("torch", "megatron-core")},
+    }
+
+
+def _differences(then: Any, now: Any, place: str = "") -> list[tuple[str, Any, Any]]:
+    """(place, then, now) of every leaf that differs between two nested mappings."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        found = []
+        for name in sorted(then.keys() | now.keys()):
+            found += _differences(then.get(name), now.get(name), f"{place}.{name}" if place else str(name))
+        return found
+    return [] if then == now else [(place, then, now)]

@@ -1,0 +1,99 @@
+"""One process of a training run: ``python -m tilth.train.worker JOB.json``, started by ``tilth.train.launch`` or torchrun.
+
+``RANK`` and ``WORLD_SIZE`` say which process of how many this is; results go beside the job file. What stops a worker is
+written as its last line, so that the launcher can quote it.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tilth.corpus.errors import UserError
+from tilth.train import checkpoint
+from tilth.train.identity import seed_manifest
+from tilth.train.job import TrainJob
+from tilth.train.parent import end_with_parent
+
+LAST_WORDS = "stopped: "  # begins the line that says why a worker ended
+USER_ERROR = 3  # exit status where that line is meant for the user as it is
+
+
+def run(task: Callable[[], None]) -> None:
+    """Run ``task`` as the whole of this process, on CUDA or with the CPU in its place, and end the process."""
+    end_with_parent()
+    status = 0
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            backend: Any = nullcontext()
+        else:
+            from tilth.train.cpu_backend import cuda_on_cpu
+
+            backend = cuda_on_cpu()
+        with backend:
+            task()
+    except UserError as error:
+        print(f"{LAST_WORDS}{error}", file=sys.stderr)
+        status = USER_ERROR
+    except BaseException as error:
+        traceback.print_exc()
+        print(f"{LAST_WORDS}{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", file=sys.stderr)
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: other processes of the group may be gone, and waiting for them at the end would hang.
+    os._exit(status)
+
+
+def train_job(path: Path) -> None:
+    """Train the job in ``path`` as one process of its layout."""
+    from tilth.tokenize.order import TrainingOrder
+    from tilth.tokenize.shards import TokenSet
+
+    job = TrainJob.from_json(path.read_bytes())
+    samples = TrainingOrder(TokenSet.open(Path(job.tokens)), job.model.sequence_length, job.seed, dict(job.weights))
+    train_samples(job, path.parent, samples)
+
+
+def train_samples(job: TrainJob, folder: Path, samples: Any) -> None:
+    """Train ``job`` in ``folder`` on ``samples``: the seed's checkpoint first if there is none, then the steps."""
+    from tilth.train.layout import process_groups
+    from tilth.train.loop import train, write_seed
+
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    job.check()
+    if world != job.layout.processes:
+        raise UserError(f"layout: needs {job.layout.processes} processes, found WORLD_SIZE={world}; start as many")
+    if rank == 0:
+        if checkpoint.latest(folder) is None:
+            write_seed(job.model, job.seed, folder, seed_manifest(job.model, job.seed))
+        checkpoint.prune(folder, job.optimisation.keep_last)
+    with process_groups(job.layout, rank) as device:
+        begin = checkpoint.latest(folder)
+        if rank == 0:
+            checkpoint.cut_log(folder, begin.step if begin else 0)
+            with (folder / checkpoint.LOG).open("ab", buffering=0) as log:
+                train(job, folder, samples, device, lambda record: _write(log, record))
+        else:
+            train(job, folder, samples, device, lambda record: None)
+
+
+def _write(log: Any, record: dict[str, Any]) -> None:
+    log.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def main() -> None:
+    """Run the task of the job file that the command line names."""
+    path = Path(sys.argv[1])
+    run(lambda: train_job(path))
+
+
+if __name__ == "__main__":
+    main()
