@@ -8,25 +8,46 @@ import fcntl
 import json
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tilth.corpus.document import ID, halves
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.readers import read_part
-from tilth.corpus.sources import Source, SourceFile
+from tilth.corpus.sources import Source, check_allowance
 from tilth.corpus.splits import Part
 from tilth.corpus.stage import GroupStage, MapStage, Stage, fingerprint
-from tilth.corpus.store import Lineage, Manifest, PartWriter, Receipt, read_receipt, receipt_path
-from tilth.corpus.tasks import GroupJob, MapTask, Task, clear_failures, raise_failure
+from tilth.corpus.store import (
+    DROPS,
+    Lineage,
+    Manifest,
+    PartWriter,
+    part_name,
+    read_arrow,
+    read_receipt,
+    receipt_path,
+)
+from tilth.corpus.tasks import GroupJob, MapTask, clear_failures, raise_failure
 
+INDEX = "run.json"  # names the folders of a run
 READ_VERSION = 1  # raised when readers change what they bring
 DOCUMENTS_PER_PARTITION = 2_000_000  # about 200 MB of keyed rows in one reduction
 
+Digests = Mapping[str, Mapping[str, str]]  # source -> relative name -> xxh3-128 of the file
 Progress = Callable[[str, int, int], None]  # stage, parts done, parts in all
+
+
+class NotStored(Exception):
+    """A dry chain came to a stage that would have to run."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -64,8 +85,8 @@ class Stored:
 class ReadTask:
     """Read one part of the input."""
 
-    sources: Mapping[str, Source]
-    source_part: Part
+    source: Source
+    input: Part
     part: int
     folder: Path
     fingerprint: str
@@ -78,39 +99,39 @@ class ReadTask:
     def run(self) -> None:
         """Read every slice and commit."""
         with PartWriter(self.folder, self.part, self.fingerprint, writes_text=True) as writer:
-            for chunk in read_part(self.sources, self.source_part):
+            for chunk in read_part({self.source.name: self.source}, self.input):
                 writer.read(chunk.documents, chunk.drops, chunk.records)
             writer.commit()
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Where stages are stored, what runs them, and who is told. ``verify`` checks digests of what is reused."""
+    """Where stages are stored, what runs them, and who is told. A ``dry`` chain finds, and runs nothing."""
 
     root: Path
     engine: Engine
     progress: Progress = silent
-    verify: bool = True
+    dry: bool = False
     done: list[Stored] = field(default_factory=list)
 
-    def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Mapping[str, str]) -> Stored:
-        """Read the input; ``digests`` are those of the files, by source and relative path.
+    def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Digests) -> Stored:
+        """Read the input; ``digests`` are those of the files, by source and relative name.
 
         Raises ``UserError`` where a source lost more records than its allowance, or where two documents have one id.
         """
-        description = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": list(sources)}
-        own = fingerprint(description, [source.describe() for source in sources.values()], digests, [part.describe() for part in parts])
+        fields = {name: (source.fields, source.metadata, source.maximum_bytes) for name, source in sources.items()}
+        slices = [[(cut.source, cut.file.relative, cut.start, cut.end) for cut in part.slices] for part in parts]
+        description = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": fields}
+        own = fingerprint(description, digests, slices)
         folder = self._folder(0, "read", own)
 
-        def tasks(missing: Sequence[int]) -> list[Task]:
-            return [ReadTask(dict(sources), parts[part], part, folder, own) for part in missing]
-
         def run(missing: Sequence[int]) -> None:
-            self.engine.run(tasks(missing))
+            self.engine.run([ReadTask(sources[parts[part].source], parts[part], part, folder, own) for part in missing])
 
-        manifest, reused = self._finish(
-            folder, own, 0, description, "edits", (), len(parts), run, lambda manifest: _check_read(manifest, sources, folder)
-        )
+        def check(manifest: Manifest) -> None:
+            _check_read(manifest, sources, folder)
+
+        manifest, reused = self._finish(folder, own, 0, description, "edits", (), len(parts), run, check)
         stored = Stored(folder, manifest, Lineage(str(folder)), None, reused)
         self.done.append(stored)
         return stored
@@ -158,10 +179,12 @@ class Chain:
         """Bring a stage to its end: find what is done and whole, run the rest, write the manifest."""
         name = str(description["name"])
         manifest = Manifest.read(folder)
-        if manifest is not None and manifest.fingerprint == own and len(manifest.receipts) == parts:
-            if not self.verify or all(receipt.whole(folder) for receipt in manifest.receipts):
-                self.progress(name, parts, parts)
-                return manifest, True
+        known = manifest is not None and manifest.fingerprint == own and len(manifest.receipts) == parts
+        if manifest is not None and known and all(receipt.whole(folder) for receipt in manifest.receipts):
+            self.progress(name, parts, parts)
+            return manifest, True
+        if self.dry:
+            raise NotStored(name)
         clear_failures(folder)
         (folder / "_manifest.json").unlink(missing_ok=True)
         missing = []
@@ -186,53 +209,51 @@ class Chain:
 
 
 def _check_read(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> None:
-    """Hold the law of identity and every source's allowance of unreadable records."""
-    from tilth.corpus.store import DROPS, part_name, read_arrow
-
+    """Hold every source's allowance of unreadable records; raise ``UserError`` for a corpus without a document."""
     account = manifest.account
     for name, source in sources.items():
         lost = sum(documents for documents, _ in account.dropped.get(name, {}).values())
-        records = account.kept.get(name, [0, 0])[0] + lost
-        if records and lost / records > source.allowance:
-            example = next(
-                (
-                    batch.column("detail")[row].as_py()
-                    for receipt in manifest.receipts
-                    for batch in read_arrow(folder / DROPS / part_name(receipt.part), missing_is_empty=True)
-                    for row in range(batch.num_rows)
-                    if batch.column("source")[row].as_py() == name
-                ),
-                "",
-            )
-            raise UserError(
-                f"source '{name}': {lost} of {records} records could not be read ({lost / records:.1%}, allowance "
-                f"{source.allowance:.1%}); the first: {example}; mend the input or raise the source's 'allowance'"
-            )
+        if lost:
+            records = account.kept.get(name, [0, 0])[0] + lost
+            check_allowance(source, records, lost, _first_detail(manifest, folder, name))
     if account.documents_out == 0:
-        raise UserError("the corpus is empty: no source holds a readable document; check the paths with 'tilth check'")
+        raise UserError("the corpus is empty: no source holds a readable document; see 'tilth check'")
 
 
-def repeated_ids(stored: Stored) -> list[bytes]:
-    """Return the ids that more than one document of a stage has: there should be none."""
-    import numpy as np
+def _first_detail(manifest: Manifest, folder: Path, source: str) -> str | None:
+    """Return file, offset and reason of the first record of a source that could not be read."""
+    for receipt in manifest.receipts:
+        for batch in read_arrow(folder / DROPS / part_name(receipt.part), missing_is_empty=True):
+            for row in batch.filter(pc.equal(batch.column("source"), source)).slice(0, 1).to_pylist():
+                return str(row["detail"])
+    return None
 
-    columns = []
+
+def check_identity(stored: Stored) -> None:
+    """Raise ``UserError`` where two documents have one id: the ledger could not tell them apart.
+
+    Takes 16 bytes of memory a document, and the time to sort them.
+    """
+    columns = [halves(batch.column("id")) for part in range(stored.parts) for batch in stored.lineage.read(part)]
+    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
+    ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
+    same = np.flatnonzero((ids[1:] == ids[:-1]).all(axis=1))
+    if not len(same):
+        return
+    first = pa.array([ids[same[0]].tobytes()], ID)
+    sources = set()
     for part in range(stored.parts):
         for batch in stored.lineage.read(part):
-            column = batch.column("id")
-            data = np.frombuffer(column.buffers()[1], np.uint64)
-            columns.append(data[column.offset * 2 : (column.offset + len(column)) * 2].reshape(-1, 2))
-    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
-    order = np.lexsort((ids[:, 1], ids[:, 0]))
-    same = (ids[order][1:] == ids[order][:-1]).all(axis=1)
-    return sorted({ids[order][1:][row].tobytes() for row in np.flatnonzero(same)})
+            sources.update(batch.filter(pc.is_in(batch.column("id"), value_set=first)).column("source").to_pylist())
+    raise UserError(
+        f"source '{sorted(sources)[0]}': {len(same)} records repeat the id of another; name a field that is unique "
+        "as the source's 'id', or leave 'id' out to identify records by their place"
+    )
 
 
 @contextmanager
 def _reporting(folder: Path, name: str, parts: int, progress: Progress) -> Iterator[None]:
     """Tell the progress of a stage from the receipts in its folder, whoever writes them."""
-    import threading
-
     stop = threading.Event()
     receipts = folder / "receipts"
 
@@ -256,12 +277,17 @@ def _reporting(folder: Path, name: str, parts: int, progress: Progress) -> Itera
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold a run folder for one driver at a time. Raises ``UserError`` where another holds it or it cannot be written."""
+    """Hold a run folder for one driver at a time.
+
+    Raises ``UserError`` where another holds it or where it cannot be written.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror}); change the owner or choose another folder") from error
+        raise UserError(
+            f"{root}: cannot be written ({error.strerror}); change the owner or choose another folder"
+        ) from error
     owner = os.getpid()
 
     def leave_to_driver() -> None:
@@ -275,7 +301,9 @@ def locked(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"{root}: another run is at work in this folder; wait for it or choose another name") from error
+            raise UserError(
+                f"{root}: another run is at work in this folder; wait for it or choose another name"
+            ) from error
         yield
     finally:
         os.close(handle)
@@ -283,12 +311,12 @@ def locked(root: Path) -> Iterator[None]:
 
 def open_chain(root: Path) -> list[Stored]:
     """Return the finished stages of a run, first stage first. Raises ``UserError`` where there is no run."""
-    index = root / "stages.json"
+    index = root / INDEX
     if not index.is_file():
-        raise UserError(f"{root}: holds no run (no stages.json); start one with 'tilth run'")
+        raise UserError(f"{root}: holds no run (no {INDEX}); start one with 'tilth run'")
     stored: Stored | None = None
     chain = []
-    for name in json.loads(index.read_bytes()):
+    for name in json.loads(index.read_bytes())["stages"]:
         folder = root / "stages" / name
         manifest = Manifest.read(folder)
         if manifest is None:

@@ -108,6 +108,10 @@ def text_digests(text: pa.Array) -> pa.Array:
     view = memoryview(data)
     digest = xxhash.xxh3_128_digest
     bounds = offsets.tolist()
-    return pa.array(
-        [digest(view[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)], ID
-    )
+    return pa.array([digest(view[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)], ID)
+
+
+def halves(column: pa.Array) -> np.ndarray:
+    """View a column of 16-byte values (ids or digests) as uint64 of shape (rows, 2), without a copy."""
+    data = np.frombuffer(column.buffers()[1], np.uint64)
+    return data[column.offset * 2 : (column.offset + len(column)) * 2].reshape(-1, 2)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tilth.corpus.document import halves
 from tilth.corpus.stage import Outcome
 
 Counts = dict[str, list[int]]  # name -> [documents, bytes]
@@ -79,9 +80,9 @@ class Account:
         self.bytes_in += _sum(batch, "bytes")
         if texts_change:
             edits = outcome.edits
-            self.edited_bytes += int(
-                pc.sum(pc.binary_length(edits.column("replacement"))).as_py() or 0
-            ) - int(pc.sum(pc.subtract(edits.column("end"), edits.column("start"))).as_py() or 0)
+            self.edited_bytes += int(pc.sum(pc.binary_length(edits.column("replacement"))).as_py() or 0) - int(
+                pc.sum(pc.subtract(edits.column("end"), edits.column("start"))).as_py() or 0
+            )
             for rule, count in _counts(edits.column("rule")):
                 self.edits[rule] = self.edits.get(rule, 0) + count
         elif outcome.edits.num_rows:
@@ -97,7 +98,7 @@ class Account:
         for source, rule, documents, size in _grouped(drops, ["source", "rule"]):
             add(self.dropped.setdefault(source, {}), rule, documents, size)
         if kept.num_rows:
-            total = document_sums(_halves(kept.column("id")), _halves(kept.column("digest")))
+            total = document_sums(halves(kept.column("id")), halves(kept.column("digest")))
             self.digest_sum = _minus(self.digest_sum, total, -1)
 
     def check(self, folder: str, part: int) -> None:
@@ -188,16 +189,10 @@ def splitmix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _halves(column: pa.Array) -> np.ndarray:
-    """View 16-byte values as uint64 of shape (rows, 2)."""
-    data = np.frombuffer(column.buffers()[1], np.uint64)
-    return data[column.offset * 2 : (column.offset + len(column)) * 2].reshape(-1, 2)
-
-
 def _id_sum(batch: pa.RecordBatch) -> tuple[int, int]:
     if batch.num_rows == 0:
         return 0, 0
-    low, high = _halves(batch.column("id")).sum(axis=0, dtype=np.uint64)
+    low, high = halves(batch.column("id")).sum(axis=0, dtype=np.uint64)
     return int(low), int(high)
 
 

@@ -102,9 +102,10 @@ class GroupStage(Stage):
     def reduce(self, rows: pa.Table) -> pa.Table:
         """Return rows about documents, from whole groups.
 
-        ``rows`` holds every row of every key in it, with the engine's column ``home`` (int32) beside what ``keys``
-        returned, sorted by all columns from the first to the last: a total order. The result must hold ``id`` and ``home`` of a document that it speaks about, carried through
-        unchanged, and may hold anything else that ``apply`` wants. It must not depend on which keys came together.
+        ``rows`` holds every row of every key in it, sorted by all columns from the first to the last (a total order),
+        with the engine's column ``home`` (int32) beside what ``keys`` returned. The result must hold ``id`` and
+        ``home`` of a document that it speaks about, carried through unchanged, and may hold anything else that
+        ``apply`` wants. It must not depend on which keys came together.
         """
 
     @abstractmethod
@@ -151,7 +152,13 @@ def drop_rows(
     gone = batch.select(["id", "source", "bytes"]).filter(pa.array(mask))
     rows = gone.num_rows
     rule = pa.array([rule] * rows, pa.string()) if isinstance(rule, str) else rule
-    given = {"stage": pa.array([stage] * rows, pa.string()), "rule": rule, "value": value, "limit": limit, "other": other}
+    given = {
+        "stage": pa.array([stage] * rows, pa.string()),
+        "rule": rule,
+        "value": value,
+        "limit": limit,
+        "other": other,
+    }
     arrays = [gone.column(name) for name in ("id", "source", "bytes")]
     for column in DROP.names[3:]:
         array = given.get(column)

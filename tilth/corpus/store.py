@@ -210,7 +210,7 @@ class PartWriter:
         self._write(EDITS, outcome.edits, EDIT)
 
     def commit(self) -> Receipt:
-        """Check the law, give the files their names, write the receipt. Raises ``LedgerError`` before anything shows."""
+        """Check the law, name the files, write the receipt. Raises ``LedgerError`` before anything shows."""
         self.account.check(str(self.folder), self.part)
         if self.writes_text and DOCUMENTS not in self.writers:
             self._write(DOCUMENTS, pa.RecordBatch.from_pylist([], schema=DOCUMENT), DOCUMENT, even_empty=True)
@@ -280,7 +280,9 @@ class Manifest:
                 tuple(Receipt.from_json(part) for part in data["parts"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not a manifest of tilth ({error}); delete the folder to run the stage again") from error
+            raise UserError(
+                f"{path}: not a manifest of tilth ({error}); delete the folder to run the stage again"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -351,7 +353,9 @@ def read_arrow(
                 places = [reader.schema.get_field_index(name) for name in columns]
                 if -1 in places:
                     absent = columns[places.index(-1)]
-                    raise UserError(f"{path}: column '{absent}' not found; columns are {', '.join(reader.schema.names)}")
+                    raise UserError(
+                        f"{path}: column '{absent}' not found; columns are {', '.join(reader.schema.names)}"
+                    )
                 reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=sorted(places)))
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)

@@ -1,8 +1,8 @@
 """Exact deduplication: of the documents with one text, the best stays, by a declared total order.
 
 Groups are formed by the text's xxh3-128 digest, which every document carries, so no text is read. Survivors are chosen
-by the priority of their source, then by the smallest id: never by arrival, thread or shard, and domain text listed first
-never loses to a web copy.
+by the priority of their source, then by the smallest id: never by arrival, thread or shard. Domain text that is listed
+first never loses to a web copy.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.document import ID
+from tilth.corpus.document import ID, halves
 from tilth.corpus.stage import Effect, GroupStage, Outcome, drop_rows
 
 
@@ -36,7 +36,7 @@ class ExactDuplicates(GroupStage):
     def reduce(self, rows: pa.Table) -> pa.Table:
         """Return a row for every document but the best of its group, with the best one's id as ``other``."""
         rows = rows.sort_by([("key", "ascending"), ("rank", "ascending"), ("id", "ascending")]).combine_chunks()
-        keys = np.frombuffer(rows.column("key").combine_chunks().buffers()[1], np.uint64).reshape(-1, 2)[: rows.num_rows]
+        keys = halves(rows.column("key").combine_chunks())
         first = np.ones(rows.num_rows, bool)
         first[1:] = (keys[1:] != keys[:-1]).any(axis=1)
         survivor = np.flatnonzero(first)[np.cumsum(first) - 1]

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from tilth.corpus.document import halves
 from tilth.corpus.ledger import splitmix
 from tilth.corpus.stage import Effect, MapStage, Outcome, drop_rows
 
@@ -29,17 +30,9 @@ class HoldOut(MapStage):
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         """Drop the documents whose hash falls into the fraction."""
-        column = batch.column("id")
-        halves = np.frombuffer(column.buffers()[1], np.uint64)[column.offset * 2 : (column.offset + len(column)) * 2]
-        hashed = splitmix(halves[::2] ^ splitmix(np.full(1, self.seed, np.uint64)))
-        # 53 bits make an exact double in [0, 1)
-        mask = (hashed >> np.uint64(11)) * 2.0**-53 < self.fraction
-        drops = drop_rows(
-            batch,
-            mask,
-            self.name,
-            RULE,
-            value=pa.array(((hashed >> np.uint64(11)) * 2.0**-53)[mask]),
-            limit=pa.array(np.full(int(mask.sum()), self.fraction)),
-        )
+        hashed = splitmix(halves(batch.column("id"))[:, 0] ^ splitmix(np.full(1, self.seed, np.uint64)))
+        place = (hashed >> np.uint64(11)) * 2.0**-53  # 53 bits make an exact double in [0, 1)
+        mask = place < self.fraction
+        limit = pa.array(np.full(int(mask.sum()), self.fraction))
+        drops = drop_rows(batch, mask, self.name, RULE, value=pa.array(place[mask]), limit=limit)
         return Outcome(kept=batch.filter(pa.array(~mask)), drops=drops)

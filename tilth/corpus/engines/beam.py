@@ -43,11 +43,7 @@ class BeamEngine:
         if not tasks:
             return
         with self._pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Tasks" >> beam.Create(list(tasks), reshuffle=True)
-                | "Run" >> beam.ParDo(RunTask())
-            )
+            _ = pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=True) | "Run" >> beam.ParDo(RunTask())
 
     def group(self, job: GroupJob, parts: Sequence[int]) -> None:
         """Key, GroupByKey by partition, reduce, CoGroupByKey by part, apply."""

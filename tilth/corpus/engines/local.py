@@ -234,7 +234,7 @@ def _forks_die_with_driver() -> None:
 
 @contextlib.contextmanager
 def _watchdog(running: Path) -> Iterator[None]:
-    """End the wait for a worker that was killed. Markers are named by process; a marker without one is a dead worker."""
+    """End the wait for a worker that was killed: a marker is named by its process, and a dead one leaves it behind."""
     died: list[str] = []
     stop = threading.Event()
     main = threading.main_thread() is threading.current_thread()

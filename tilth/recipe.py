@@ -1,0 +1,366 @@
+"""The recipe: one YAML file that says everything, checked as a whole before anything runs.
+
+Paths are relative to the recipe's own folder, so a recipe and its data can be moved together. Unknown keys are refused
+with the nearest known name: a misspelt limit that is silently ignored costs more than any other mistake.
+"""
+
+import difflib
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from tilth.corpus.errors import UserError
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+
+
+def parse_size(value: object) -> object:
+    """Turn '64 MB' into 64000000 bytes; leave anything else to pydantic."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", value)
+        if match and match[2].upper() in UNITS:
+            return int(float(match[1]) * UNITS[match[2].upper()])
+        raise ValueError(f"expected bytes, as a number or like '64 MB', found '{value}'")
+    return value
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
+Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys; cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRecipe(Strict):
+    """One domain of raw text: its files, and the names of its fields."""
+
+    name: Name = Field(description="what the ledger, quotas and reports call it")
+    path: str | list[str] = Field(description="files or globs, relative to the recipe; .jsonl(.gz, .zst) and .parquet")
+    text: str = Field("text", description="field that holds the text; dots reach into nested fields")
+    id: str | None = Field(None, description="field with the record's own id; without it, its place in the file")
+    date: str | None = Field(None, description="field with the date")
+    url: str | None = Field(None, description="field with the URL")
+    language: str | None = Field(None, description="field with the language")
+    format: Literal["jsonl", "parquet"] | None = Field(None, description="where the suffix does not tell")
+    allowance: float = Field(
+        0.01, ge=0, le=1, description="share of records that may be unreadable before the run stops"
+    )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths as a tuple."""
+        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
+
+
+class NormaliseStep(Strict):
+    """Line endings, control characters and Unicode composition, as recorded edits."""
+
+    use: Literal["normalise"]
+    name: Name = "normalise"
+
+
+class RulesStep(Strict):
+    """Measure a preset's signals, then drop what lies outside its limits."""
+
+    use: Literal["rules"]
+    preset: str = Field(description="name@version, such as gopher.datatrove@1")
+    name: Name = "rules"
+    limits: dict[str, Limit | tuple[Limit | None, Limit | None]] = Field(
+        default_factory=dict, description="rule: limit, or [low, high], in place of the preset's own"
+    )
+    inverse: bool = Field(False, description="keep exactly the documents that the rules would drop")
+
+
+class DeduplicateStep(Strict):
+    """Of the documents with one text, keep the best."""
+
+    use: Literal["deduplicate"]
+    by: Literal["text"] = Field("text", description="what must be equal")
+    name: Name = "deduplicate"
+    priority: list[str] = Field(
+        default_factory=list, description="sources, best first; by default in the recipe's order"
+    )
+
+
+class HoldOutStep(Strict):
+    """Keep a share of the documents away from training, for evaluation."""
+
+    use: Literal["hold-out"]
+    name: Name = "hold-out"
+    fraction: Fraction = Field(0.01, description="share of documents")
+
+
+class ScorerTraining(Strict):
+    """Train a fastText classifier on documents of these sources or files, as they stand at this point of the chain."""
+
+    positive: list[str] = Field(min_length=1, description="names of sources, or JSON lines files")
+    negative: list[str] = Field(min_length=1, description="names of sources, or JSON lines files")
+    documents: Annotated[int, Field(gt=1, le=10_000_000)] = Field(20_000, description="at most so many of each class")
+    dimension: Annotated[int, Field(ge=1, le=2048)] = 100
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    buckets: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
+
+
+class ScoreStep(Strict):
+    """Give every document the probability of a label under a fastText model."""
+
+    use: Literal["score"]
+    name: Name = Field("quality", description="name of the signal")
+    train: ScorerTraining | None = None
+    model: str | None = Field(None, description="a fastText .bin file, in place of 'train'")
+    label: str = Field("positive", description="the label whose probability is the score")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "ScoreStep":
+        if (self.train is None) == (self.model is None):
+            raise ValueError("expected either 'train' or 'model'")
+        return self
+
+
+class SelectStep(Strict):
+    """Keep the best fraction by a score, in bytes of text."""
+
+    use: Literal["select"]
+    by: str = Field("quality", description="name of the signal")
+    keep: Fraction = Field(description="share of the bytes")
+    name: Name = "select"
+    inverse: bool = Field(False, description="keep exactly what would be dropped")
+
+
+Step = Annotated[
+    NormaliseStep | RulesStep | DeduplicateStep | HoldOutStep | ScoreStep | SelectStep, Field(discriminator="use")
+]
+
+
+class TokenizerRecipe(Strict):
+    """A SentencePiece BPE trained on the selected documents, or a model file of yours."""
+
+    kind: Literal["sentencepiece-bpe"] = "sentencepiece-bpe"
+    vocabulary: Annotated[int, Field(ge=300, le=1_000_000)] = 8192
+    sample: Size = Field(10_000_000, gt=0, description="bytes of text to train on")
+    model: str | None = Field(None, description="a .model file, in place of training")
+
+
+class TrainRecipe(Strict):
+    """A Megatron-core GPT on the token shards."""
+
+    model: Literal["gpt"] = "gpt"
+    layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    hidden: Annotated[int, Field(ge=8, le=65536)] = 128
+    heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    feed_forward: Positive | None = Field(None, description="by default four times 'hidden'")
+    sequence: Annotated[int, Field(ge=8, le=1_000_000)] = 256
+    position: Literal["learned", "rope"] = "rope"
+    steps: Annotated[int, Field(ge=1, le=100_000_000)] = 300
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(16, description="sequences in one optimizer step")
+    micro_batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="sequences in one forward pass")
+    rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = Field(3e-3, description="peak learning rate")
+    warmup: Annotated[int, Field(ge=0)] = Field(20, description="steps")
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="gradient norm")
+    checkpoint_every: Positive = Field(100, description="steps")
+    tensor_parallel: Annotated[int, Field(ge=1, le=4096)] = 1
+    pipeline_parallel: Annotated[int, Field(ge=1, le=4096)] = 1
+    data_parallel: Annotated[int, Field(ge=1, le=65536)] = 1
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="source: share of the training tokens; by default as they come"
+    )
+
+
+class EvaluateRecipe(Strict):
+    """Bits per byte on the held-out documents of every source, before and after."""
+
+    bytes_per_source: Size = Field(100_000, gt=0, description="at most so much held-out text of a source")
+
+
+class Recipe(Strict):
+    """Everything a run does, in order."""
+
+    name: Name = Field(description="the run folder is runs/NAME")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    part_size: Size = Field(64_000_000, ge=1024, le=2**31, description="bytes of input in one part, the unit of work")
+    sources: list[SourceRecipe] = Field(min_length=1)
+    stages: list[Step] = Field(default_factory=list)
+    tokenizer: TokenizerRecipe | None = None
+    train: TrainRecipe | None = None
+    evaluate: EvaluateRecipe | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Recipe":
+        _unique("sources", [source.name for source in self.sources])
+        _unique("stages", [step.name for step in self.stages])
+        sources = [source.name for source in self.sources]
+        signals: list[str] = []
+        for step in self.stages:
+            if isinstance(step, DeduplicateStep):
+                for name in step.priority:
+                    _known(name, sources, f"stage '{step.name}': priority names source")
+            if isinstance(step, ScoreStep):
+                signals.append(step.name)
+            if isinstance(step, SelectStep):
+                _known(step.by, signals, f"stage '{step.name}': no stage before it measures")
+        if self.train is not None:
+            if self.tokenizer is None:
+                raise ValueError("'train' needs a 'tokenizer'")
+            for name in self.train.weights:
+                _known(name, sources, "train.weights names source")
+        if self.evaluate is not None:
+            if self.train is None:
+                raise ValueError("'evaluate' needs 'train'")
+            if not any(isinstance(step, HoldOutStep) for step in self.stages):
+                raise ValueError("'evaluate' needs a stage 'hold-out'")
+        return self
+
+
+def _unique(where: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{where}: the name '{twice[0]}' is used twice; give each its own 'name'")
+
+
+def _known(name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
+        raise ValueError(f"{what} '{name}', which is not known; {hint}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where plain YAML would let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping, every key once."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises ``UserError``: file, line, field, found, expected."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such recipe; 'tilth init' writes one to start from") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    try:
+        data = yaml.load(text, _Loader)
+        tree = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping with 'name' and 'sources', found {type(data).__name__}")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_explain(path, error, tree)) from error
+
+
+def _explain(path: Path, error: ValidationError, tree: yaml.Node | None) -> str:
+    details = error.errors()
+    # a misspelt key often makes a required one missing: the misspelling is what to mend
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    first = details[0]
+    place = [item for item in first["loc"] if not _is_tag(item)]
+    line = _line(tree, place)
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    field = ".".join(str(item) for item in place)
+    return f"{path}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{_message(first)}{more}"
+
+
+def _is_tag(item: int | str) -> bool:
+    """Tell whether pydantic put this item into a location for a union's member rather than for a key."""
+    return isinstance(item, str) and (item in TAGS or "[" in item or item.startswith("constrained-"))
+
+
+def _message(detail: ErrorDetails) -> str:
+    kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        known = _known_keys(detail["loc"])
+        near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+        return "unknown key; " + (f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}")
+    if kind == "missing":
+        return "missing; give it a value"
+    if kind == "union_tag_invalid":
+        near = difflib.get_close_matches(str(context["tag"]), sorted(TAGS), 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(sorted(TAGS))}"
+        return f"use: '{context['tag']}' is unknown; {hint}"
+    if kind == "union_tag_not_found":
+        return f"expected 'use' with one of {', '.join(sorted(TAGS))}"
+    if kind == "value_error":
+        return str(context["error"])
+    text = detail["msg"][0].lower() + detail["msg"][1:]
+    shown = repr(found)
+    return f"{text}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the model at a location knows."""
+    models: list[type[BaseModel]] = [Recipe]
+    for item in location[:-1]:
+        if item in TAGS:
+            models = [model for model in models if _tag(model) == item]
+        elif isinstance(item, str):
+            fields = [model.model_fields[item] for model in models if item in model.model_fields]
+            models = [model for field in fields for model in _models_in(field.annotation)]
+    return [key for model in models for key in model.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _tag(step: type[BaseModel]) -> str:
+    """Return the word that 'use' names a step by."""
+    return str(get_args(step.model_fields["use"].annotation)[0])
+
+
+TAGS = {_tag(step): step for step in _models_in(Step)}
+
+
+def _line(tree: yaml.Node | None, place: list[int | str]) -> int | None:
+    """Return the line (from 1) of the deepest node that the path reaches."""
+    if tree is None:
+        return None
+    node, line = tree, tree.start_mark.line + 1
+    for item in place:
+        if isinstance(node, yaml.SequenceNode) and isinstance(item, int) and item < len(node.value):
+            node = node.value[item]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(item)]
+            if not found:
+                break
+            line = found[0][0].start_mark.line + 1
+            node = found[0][1]
+        else:
+            break
+    return line
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, for editors."""
+    return Recipe.model_json_schema()
