@@ -1,0 +1,95 @@
+"""Which source the next sample comes from: a schedule whose beginning never depends on its end.
+
+After any number of samples, every source has had its share to within one sample. Taking the source with the largest
+deficit does not hold that promise (1.30 samples off in 3,000 random mixtures of 2 to 39 sources); Tijdeman's rule does,
+and is proven: off by at most 1 - 1 / (2n - 2). R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32
+(1980), 323-330. Shares are whole numbers, so the schedule is the same on every machine.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
+
+import numba
+import numpy as np
+
+from tilth.corpus.errors import UserError
+
+# Samples between two remembered states: a random jump replays at most this many, about 0.1 ms for ten sources.
+BLOCK = 2**14
+
+# User's weights become whole numbers that sum to about this: the rounding moves no sample within 10**11.
+WEIGHT_UNITS = 2**40
+
+
+@numba.njit(cache=True, nogil=True)
+def _schedule(shares: np.ndarray, deficits: np.ndarray, counts: np.ndarray, out: np.ndarray) -> None:
+    """Write the next ``len(out)`` sources (uint16), and move ``deficits`` and ``counts`` (int64, a source) along.
+
+    Deficits are in units of 1 / sum(shares) samples: what a source should have had, less what it had.
+    """
+    sources = len(shares)
+    total = shares.sum()
+    twice = max(2 * sources - 2, 1)
+    for index in range(len(out)):
+        chosen = -1
+        nearest = np.inf
+        for source in range(sources):
+            deficits[source] += shares[source]
+            # eligible: behind by 1 / (2n - 2) or more; among these, whose deadline is nearest
+            if twice * deficits[source] >= total or sources == 1:
+                deadline = float((twice - 1) * total - twice * deficits[source]) / float(shares[source])
+                if deadline < nearest:
+                    nearest = deadline
+                    chosen = source
+        deficits[chosen] -= total
+        counts[chosen] += 1
+        out[index] = chosen
+
+
+class Blend:
+    """The schedule of sources with ``shares`` (whole numbers above zero). Memory: two numbers a source and block."""
+
+    def __init__(self, shares: np.ndarray) -> None:
+        self.shares = np.asarray(shares, np.int64)
+        nothing = np.zeros(len(self.shares), np.int64)
+        self._states = [(nothing, nothing)]  # deficits and counts at the start of every block
+        self._block = lru_cache(maxsize=4)(self._replay)
+
+    def _replay(self, number: int) -> np.ndarray:
+        """Return the sources of a block: uint16 (BLOCK,)."""
+        out = np.empty(BLOCK, np.uint16)
+        for block in range(min(number, len(self._states) - 1), number + 1):
+            deficits, counts = (state.copy() for state in self._states[block])
+            _schedule(self.shares, deficits, counts, out)
+            if block + 1 == len(self._states):
+                self._states.append((deficits, counts))
+        return out
+
+    def counts(self, samples: int) -> np.ndarray:
+        """Return how many of the first ``samples`` come from each source: int64 (sources,)."""
+        block, rest = divmod(samples, BLOCK)
+        sources = self._block(block)[:rest]
+        return np.asarray(self._states[block][1] + np.bincount(sources, minlength=len(self.shares)))
+
+    def sources(self, first: int, count: int) -> np.ndarray:
+        """Return the sources of ``count`` samples from ``first`` on: uint16 (count,)."""
+        blocks = range(first // BLOCK, (first + count - 1) // BLOCK + 1) if count else range(0)
+        pieces = [self._block(block) for block in blocks]
+        offset = first % BLOCK
+        return np.concatenate([np.empty(0, np.uint16), *pieces])[offset : offset + count]
+
+
+def whole_shares(weights: Mapping[str, float]) -> dict[str, int]:
+    """Return weights as whole numbers that sum to about ``WEIGHT_UNITS``, without those that are zero.
+
+    Raises ``UserError`` where a weight is negative or no number, or where none is above zero.
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"weights: source '{name}' has {weight}, expected a number of at least 0; correct it")
+    total = sum(map(Fraction, weights.values()))
+    if total == 0:
+        raise UserError("weights: all are 0, expected one above 0; give a source a weight")
+    shares = {name: round(Fraction(weight) * WEIGHT_UNITS / total) for name, weight in weights.items()}
+    return {name: share for name, share in shares.items() if share > 0}
