@@ -1,0 +1,200 @@
+"""JSON lines, plain or compressed, to documents: a bad record costs itself, a broken file costs its rest, never more.
+
+A block of some MiB is split at its newlines, parsed by orjson line by line and turned into columns at once; a line
+that spans blocks is pieced together, and one beyond the cap is counted, not held. Python's own text layer is not
+used: it decodes ahead in buffers, so one bad byte takes good lines with it, which is how datatrove loses the rest of
+a file.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import accumulate
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+
+from tilth.corpus.document import documents
+from tilth.corpus.errors import UserError
+from tilth.corpus.readers.chunk import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    TOO_LARGE,
+    UNREADABLE,
+    Chunk,
+    Lost,
+    drops,
+    locator,
+    no_documents,
+)
+from tilth.corpus.readers.decompress import BLOCK, Damage, decompressed
+from tilth.corpus.readers.fields import Fault, other_columns, texts
+from tilth.corpus.sources import Source, SourceFile, open_unchanged
+from tilth.corpus.splits import Slice
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors of Windows put it before the first line; it is no part of the record
+BLANK = b" \t\r\n"  # JSON's whitespace, RFC 8259
+
+Lines = tuple[list[int], list[bytes]]  # offsets in the decompressed file, and the lines without their newlines
+
+
+def read_json_lines(source: Source, piece: Slice) -> Iterator[Chunk]:
+    """Yield the documents and drops of the lines whose first byte lies in ``piece``."""
+    relative = piece.file.relative
+    for group in file_lines(piece, source.maximum_bytes):
+        if isinstance(group, Lost):
+            yield Chunk(no_documents(), drops(source.name, relative, [group]), 1)
+        else:
+            chunk = read_lines(source, relative, *group)
+            if chunk.records:
+                yield chunk
+
+
+def file_lines(piece: Slice, cap: int) -> Iterator[Lines | Lost]:
+    """Yield the lines of ``piece`` in groups, and as ``Lost`` what is longer than ``cap`` bytes or damaged."""
+    with open_unchanged(piece.file) as file:
+        try:
+            if piece.file.compression is not None:
+                with closing(decompressed(file, piece.file.size, piece.file.compression)) as blocks:
+                    yield from lines(blocks, 0, None, cap)
+            elif piece.start < piece.end:
+                yield from lines(plain(file, piece.start, piece.end), piece.start, piece.end, cap)
+        except OSError as error:
+            raise unreadable_file(piece.file, error) from error
+
+
+def read_lines(source: Source, relative: str, offsets: list[int], lines: list[bytes]) -> Chunk:
+    """Turn lines into documents; where one of them is bad, find out which, and make it a drop."""
+    try:
+        return Chunk(line_documents(source, relative, offsets, lines), drops(source.name, relative, []), len(lines))
+    except (Fault, orjson.JSONDecodeError):
+        good: list[int] = []
+        lost: list[Lost] = []
+        for i, line in enumerate(lines):
+            reason = fault(source, line)
+            if reason is None:
+                good.append(i)
+            elif line.strip(BLANK):
+                lost.append(Lost(offsets[i], len(line), UNREADABLE, reason))
+        kept = line_documents(source, relative, [offsets[i] for i in good], [lines[i] for i in good])
+        return Chunk(kept, drops(source.name, relative, lost), len(good) + len(lost))
+
+
+def line_documents(source: Source, relative: str, offsets: list[int], lines: list[bytes]) -> pa.RecordBatch:
+    """Turn lines into documents; raise ``Fault`` or ``JSONDecodeError`` where any of them is bad."""
+    records = list(map(orjson.loads, lines))
+    text = texts(source, records)
+    locators = (locator(relative, offset) for offset in offsets)
+    return documents({"text": text, **other_columns(source, locators, records)})
+
+
+def fault(source: Source, line: bytes) -> str | None:
+    """Say why a line is no document, or ``None`` where it is one."""
+    try:
+        record = orjson.loads(line)
+        texts(source, [record])
+        other_columns(source, [""], [record])
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode()
+        except UnicodeDecodeError as bad:
+            return f"is not UTF-8 (byte {bad.start} of the record)"
+        return f"is not valid JSON ({error})"
+    except Fault as error:
+        return str(error)
+    return None
+
+
+def plain(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """Yield blocks of an uncompressed file, from the byte before ``start`` on: it tells whether a line begins there."""
+    at = max(0, start - 1)
+    file.seek(at)
+    while block := file.read(min(BLOCK, max(end - at, 64 << 10))):
+        yield block
+        at += len(block)
+
+
+def lines(blocks: Iterable[bytes], start: int, end: int | None, cap: int) -> Iterator[Lines | Lost]:
+    """Split ``blocks`` into the lines that begin in [``start``, ``end``), in groups that fit a chunk.
+
+    The blocks begin one byte before ``start`` (at 0 where that is 0). Lines without content are left out. A line
+    longer than ``cap`` bytes is given as ``Lost``, and so is the rest of the stream where it is damaged.
+    """
+    at = max(0, start - 1)  # offset of the line that is being pieced together
+    foreign = start > 0  # whether that line began before start, so that the slice before this one reads it
+    begun: list[bytes] = []
+    size = 0  # of the line so far; beyond the cap nothing of it is held
+    try:
+        for block in blocks:
+            found = block.split(b"\n")
+            tail = found.pop()
+            if not found:
+                size += len(tail)
+                begun = [] if foreign or size > cap else [*begun, tail]
+                if foreign and end is not None and at + size >= end:
+                    return
+                continue
+            sizes = list(map(len, found))
+            sizes[0] += size
+            if begun:
+                found[0] = b"".join([*begun, found[0]])
+            offsets = list(accumulate((n + 1 for n in sizes), initial=at))
+            at, begun, size = offsets.pop(), [tail], len(tail)
+            if foreign:
+                del offsets[0], found[0], sizes[0]
+                foreign = False
+            last = len(offsets) if end is None else bisect_left(offsets, end)
+            yield from groups(offsets[:last], found[:last], sizes[:last], cap)
+            if end is not None and at >= end:
+                return
+    except Damage as damage:
+        yield Lost(at, damage.unread, damage.rule, damage.reason)
+        return
+    if size and not foreign:
+        yield from groups([at], [b"".join(begun)], [size], cap)
+
+
+def groups(offsets: list[int], lines: list[bytes], sizes: list[int], cap: int) -> Iterator[Lines | Lost]:
+    """Cut lines into groups of at most ``CHUNK_ROWS`` and ``CHUNK_BYTES``; leave out what is blank or too long."""
+    if lines and offsets[0] == 0 and lines[0].startswith(BYTE_ORDER_MARK):
+        lines[0] = lines[0][len(BYTE_ORDER_MARK) :]
+    if sizes and max(sizes) > cap:
+        for offset, size in zip(offsets, sizes, strict=True):
+            if size > cap:
+                yield Lost(offset, size, TOO_LARGE, f"is {size} bytes long, at most {cap} are read", size, cap)
+        short = [i for i, size in enumerate(sizes) if size <= cap]
+        offsets, lines, sizes = [offsets[i] for i in short], [lines[i] for i in short], [sizes[i] for i in short]
+    if sizes and min(sizes) < 2:  # no record is that short; longer blank lines are rare and found when they fail
+        filled = [i for i, line in enumerate(lines) if line.strip(BLANK)]
+        offsets, lines = [offsets[i] for i in filled], [lines[i] for i in filled]
+    first = 0
+    while first < len(lines):
+        last = min(first + CHUNK_ROWS, max(first + 1, bisect_left(offsets, offsets[first] + CHUNK_BYTES)), len(lines))
+        yield offsets[first:last], lines[first:last]
+        first = last
+
+
+def first_json_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] | None, str]:
+    """Return the first readable record of a file, or ``None`` and the reason why the first line is not one."""
+    reason = "it is empty"
+    for group in file_lines(Slice(file, 0, file.size), source.maximum_bytes):
+        if isinstance(group, Lost):
+            reason = f"byte {group.position} {group.reason}"
+            continue
+        for offset, line in zip(*group, strict=True):
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                reason = f"byte {offset} is not valid JSON ({error})"
+                continue
+            if isinstance(record, dict):
+                return record, ""
+            reason = f"byte {offset} is not an object"
+        break
+    return None, reason
+
+
+def unreadable_file(file: SourceFile, error: OSError) -> UserError:
+    """Say that the disk, not the data, is at fault: such a loss must stop the run."""
+    return UserError(f"source {file.source!r}: reading {file.path!r} failed: {error.strerror or error}; run again")

@@ -1,0 +1,284 @@
+"""Parquet to documents: one row group at a time, only the columns that are wanted, texts never as Python strings.
+
+Texts stay in Arrow's buffers from the file to the document; the small columns become Python values, because metadata
+is JSON. A row group that cannot be decoded costs its unread rows; the other row groups of the file are read. Arrow
+does not check that a file's strings are UTF-8, so every batch is validated here, once.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tilth.corpus.document import documents
+from tilth.corpus.errors import UserError
+from tilth.corpus.readers.chunk import (
+    BOMB,
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    DAMAGED,
+    TOO_LARGE,
+    UNREADABLE,
+    Chunk,
+    Lost,
+    drops,
+    locator,
+    no_documents,
+)
+from tilth.corpus.readers.decompress import BOMB_EXCESS, BOMB_RATIO, Damage
+from tilth.corpus.readers.fields import Fault, fields, other_columns
+from tilth.corpus.sources import Source, SourceFile, open_unchanged
+from tilth.corpus.splits import Slice
+
+# What Arrow raises for a file that is not what it says. An OSError with a number is the disk's and stops the run.
+BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError, LookupError, OverflowError)
+
+# A dictionary page holds a text once and its rows point to it, so few bytes can stand for gigabytes. Where a text
+# costs less than this in the file, it is decoded as a dictionary, and its length is known before it is spelled out.
+SMALL_TEXT = 16  # bytes
+
+SPELLED = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+VIEWED = (pa.types.is_string_view, pa.types.is_binary_view)
+TEMPORAL = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time)
+
+
+def read_parquet(source: Source, piece: Slice) -> Iterator[Chunk]:
+    """Yield the documents and drops of the row groups whose first byte lies in ``piece``."""
+    file = piece.file
+    open_unchanged(file).close()
+    try:
+        opened = open_parquet(source, file)
+    except BROKEN as error:
+        reason = failure(file, error)
+        if piece.start == 0:
+            yield lost_rows(source, file, Lost(0, file.size, DAMAGED, reason))
+        return
+    with opened:
+        row = 0
+        for group in range(opened.metadata.num_row_groups):
+            if piece.start <= min(first_byte(opened.metadata, group), file.size - 1) < piece.end:
+                yield from read_row_group(source, file, opened, group, row)
+            row += max(0, opened.metadata.row_group(group).num_rows)
+
+
+def read_row_group(source: Source, file: SourceFile, opened: pq.ParquetFile, group: int, row: int) -> Iterator[Chunk]:
+    """Yield one row group, whose first row is number ``row`` of the file; what cannot be decoded is one drop."""
+    at, end = row, row + max(0, opened.metadata.row_group(group).num_rows)
+    try:
+        for batch, text, lengths in decoded(source, file, opened, group):
+            if at + len(batch) > end:
+                break
+            yield from read_batch(source, file.relative, at, batch, text, lengths)
+            at += len(batch)
+        if at != end:
+            raise Damage(DAMAGED, "the row group does not hold as many rows as the file says", 0)
+    except Damage as damage:
+        size = stored_bytes(opened.metadata, group) * (end - at) // max(1, end - row)
+        yield lost_rows(source, file, Lost(at, size, damage.rule, damage.reason, end - at))
+
+
+def decoded(
+    source: Source, file: SourceFile, opened: pq.ParquetFile, group: int
+) -> Iterator[tuple[pa.RecordBatch, pa.Array | str, np.ndarray]]:
+    """Yield (batch, text column or the reason why there is none, bytes of every text) of one row group.
+
+    Raises ``Damage`` where Arrow cannot go on, or texts add up to a bomb.
+    """
+    about = opened.metadata.row_group(group)
+    excess = -BOMB_RATIO * stored_bytes(opened.metadata, group)
+    bomb = Damage(BOMB, f"expands more than {BOMB_RATIO} times", 0)
+    if about.total_byte_size + excess > BOMB_EXCESS:
+        raise bomb
+    try:
+        batches = opened.iter_batches(
+            batch_size=max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(1, about.total_byte_size))),
+            row_groups=[group],
+            columns=wanted(source, opened.schema_arrow),
+            use_threads=False,
+        )
+        with closing(batches):
+            for batch in batches:
+                text = text_column(source, batch)
+                lengths = np.zeros(len(batch), np.int64) if isinstance(text, str) else text_lengths(text)
+                excess += int(lengths.sum())
+                if excess > BOMB_EXCESS:
+                    raise bomb
+                yield batch, text, lengths
+    except BROKEN as error:
+        raise Damage(DAMAGED, failure(file, error), 0) from error
+
+
+def read_batch(
+    source: Source, relative: str, row: int, batch: pa.RecordBatch, text: pa.Array | str, lengths: np.ndarray
+) -> Iterator[Chunk]:
+    """Yield the chunks of a batch whose first row is number ``row`` of the file; a bad row becomes a drop."""
+    if isinstance(text, str):
+        lost = [Lost(row + i, 0, UNREADABLE, text) for i in range(len(batch))]
+        yield Chunk(no_documents(), drops(source.name, relative, lost), len(batch))
+        return
+    cap = source.maximum_bytes
+    large = lengths > cap
+    null = text.is_null().to_numpy(zero_copy_only=False)
+    reached = np.cumsum(np.where(large, 0, lengths))
+    first = 0
+    while first < len(batch):
+        before = reached[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(reached, before + CHUNK_BYTES, "right")))
+        lost = []
+        for i in (first + np.flatnonzero((large | null)[first:last])).tolist():
+            if null[i]:
+                lost.append(Lost(row + i, 0, UNREADABLE, f"field {source.text!r} is null, expected a string"))
+            else:
+                reason = f"is {lengths[i]} bytes long, at most {cap} are read"
+                lost.append(Lost(row + i, int(lengths[i]), TOO_LARGE, reason, float(lengths[i]), cap))
+        good = first + np.flatnonzero(~(large | null)[first:last])
+        kept, bad = sift(source, relative, row + good, batch.take(pa.array(good)), text.take(pa.array(good)))
+        rows = pa.concat_batches(kept) if kept else no_documents()
+        yield Chunk(rows, drops(source.name, relative, sorted([*lost, *bad])), last - first)
+        first = last
+
+
+def sift(
+    source: Source, relative: str, rows: np.ndarray, batch: pa.RecordBatch, text: pa.Array
+) -> tuple[list[pa.RecordBatch], list[Lost]]:
+    """Return the documents of the rows numbered ``rows``, and the rows that are none: found by halving the batch."""
+    try:
+        return [row_documents(source, relative, rows, batch, text)], []
+    except (Fault, ValueError, pa.ArrowException) as error:
+        if len(rows) == 1:
+            size = int(text_lengths(text)[0])
+            return [], [Lost(int(rows[0]), size, UNREADABLE, one_line(error))]
+    half = len(rows) // 2
+    kept, lost = sift(source, relative, rows[:half], batch.slice(0, half), text.slice(0, half))
+    more_kept, more_lost = sift(source, relative, rows[half:], batch.slice(half), text.slice(half))
+    return kept + more_kept, lost + more_lost
+
+
+def row_documents(
+    source: Source, relative: str, rows: np.ndarray, batch: pa.RecordBatch, text: pa.Array
+) -> pa.RecordBatch:
+    """Turn whole rows into documents; raise where any of them is bad."""
+    spelled = text.dictionary_decode() if pa.types.is_dictionary(text.type) else text
+    spelled = spelled.cast(pa.string())
+    spelled.validate(full=True)  # that it is UTF-8
+    others = [name for name in batch.schema.names if name != source.text]
+    columns = {}
+    for name in others:
+        column = batch.column(name)
+        column.validate(full=True)
+        columns[name] = column.cast(pa.string()) if any(test(column.type) for test in TEMPORAL) else column
+    values = [column.to_pylist() for column in columns.values()]
+    records: list[dict[str, Any]] = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+    if not columns:
+        records = [{} for _ in range(len(rows))]
+    if source.text not in batch.schema.names:
+        fields(records, source.text, keep=False, default=True)  # a nested text is no metadata
+    locators = (locator(relative, row) for row in rows.tolist())
+    return documents({"text": spelled, **other_columns(source, locators, records)})
+
+
+def text_column(source: Source, batch: pa.RecordBatch) -> pa.Array | str:
+    """Return the text column, spelled out or a dictionary of such, or the reason why there is none."""
+    name = source.text
+    if name in batch.schema.names:
+        column = batch.column(name)
+    else:
+        first, *rest = name.split(".")
+        if first not in batch.schema.names:
+            return f"field {name!r} is missing"
+        column = batch.column(first)
+        for part in rest:
+            if not pa.types.is_struct(column.type) or column.type.get_field_index(part) < 0:
+                return f"field {name!r} is missing"
+            column = pc.struct_field(column, part)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if any(test(kind) for test in VIEWED):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_null(kind):
+        column = column.cast(pa.string())
+    elif not any(test(kind) for test in SPELLED):
+        return f"field {name!r} is of type {kind}, expected a string"
+    return column
+
+
+def text_lengths(text: pa.Array) -> np.ndarray:
+    """Return the bytes of every text (int64, 0 for a null) without spelling a dictionary out."""
+    if pa.types.is_dictionary(text.type):
+        lengths = pc.binary_length(text.dictionary).take(text.indices)
+    else:
+        lengths = pc.binary_length(text)
+    filled: np.ndarray = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return filled
+
+
+def open_parquet(source: Source, file: SourceFile) -> pq.ParquetFile:
+    """Open a file and read its footer; checksums of pages are checked where the writer left any."""
+    metadata = pq.read_metadata(file.path)
+    return pq.ParquetFile(
+        file.path,
+        metadata=metadata,
+        read_dictionary=[source.text] if repetitive(metadata, source.text) else None,
+        buffer_size=1 << 20,
+        page_checksum_verification=True,
+    )
+
+
+def repetitive(metadata: pq.FileMetaData, text: str) -> bool:
+    """Say whether any row group keeps its texts in a dictionary and spends next to nothing on a row."""
+    places = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == text]
+    chunks = [metadata.row_group(g).column(i) for g in range(metadata.num_row_groups) for i in places]
+    return any(c.has_dictionary_page and c.total_uncompressed_size < SMALL_TEXT * c.num_values for c in chunks)
+
+
+def wanted(source: Source, schema: pa.Schema) -> list[str] | None:
+    """Return the top-level columns to read, or ``None`` for all of them."""
+    if source.metadata is None:
+        return None
+    names = [name if name in schema.names else name.split(".")[0] for name in source.fields.values()]
+    return [name for name in schema.names if name in {*names, *source.metadata}]
+
+
+def first_byte(metadata: pq.FileMetaData, group: int) -> int:
+    """Return where the data of a row group begin in the file: what decides which slice reads it."""
+    about = metadata.row_group(group)
+    return max(0, about.column(0).data_page_offset) if about.num_columns else 0
+
+
+def stored_bytes(metadata: pq.FileMetaData, group: int) -> int:
+    """Return the compressed bytes of a row group."""
+    about = metadata.row_group(group)
+    return sum(max(0, about.column(i).total_compressed_size) for i in range(about.num_columns))
+
+
+def lost_rows(source: Source, file: SourceFile, lost: Lost) -> Chunk:
+    """Return the chunk that stands for rows that cannot be decoded."""
+    return Chunk(no_documents(), drops(source.name, file.relative, [lost]), 1)
+
+
+def failure(file: SourceFile, error: BaseException) -> str:
+    """Return what Arrow said, on one line; raise ``UserError`` where the disk, not the data, is at fault."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise UserError(f"source {file.source!r}: reading {file.path!r} failed: {error.strerror}; run again") from error
+    return f"cannot be decoded ({one_line(error)})"
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks and traces, at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def first_parquet_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] | None, str]:
+    """Return the first row of a file, or ``None`` and the reason why there is none."""
+    open_unchanged(file).close()
+    try:
+        with open_parquet(source, file) as opened:
+            for batch in opened.iter_batches(batch_size=1, use_threads=False):
+                record: dict[str, Any] = batch.to_pylist()[0]
+                return record, ""
+    except BROKEN as error:
+        return None, failure(file, error)
+    return None, "it has no rows"

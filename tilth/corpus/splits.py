@@ -1,0 +1,79 @@
+"""A plan cuts files into parts of about equal size, so that one large file is never one task and small ones share one.
+
+Every cut is a byte of the file on disk, in every format, so planning opens no file: a JSON line belongs to the slice
+that holds its first byte, a Parquet row group likewise. A compressed file is one stream and stays whole. One part
+never mixes sources: what a part lost is then what its source lost, and the ledger needs no second key.
+
+Parts depend on the files and ``part_bytes`` alone, never on workers; the records in them, and their identities, do
+not even depend on ``part_bytes``.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tilth.corpus.errors import UserError
+from tilth.corpus.sources import SourceFile
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The records of ``file`` whose first byte lies in [``start``, ``end``), in bytes of the file on disk."""
+
+    file: SourceFile
+    start: int
+    end: int
+
+    @property
+    def source(self) -> str:
+        """Name of the source."""
+        return self.file.source
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task reads: slices of one source, in order."""
+
+    source: str
+    slices: tuple[Slice, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(piece.size for piece in self.slices)
+
+
+def plan_parts(files: Iterable[SourceFile], part_bytes: int) -> tuple[Part, ...]:
+    """Cut and pack ``files`` into parts of at most ``part_bytes`` on disk (more only for a compressed file).
+
+    Sources keep the order of their first file, files the order they are given in. Every byte is in one slice.
+    """
+    if part_bytes < 1:
+        raise UserError(f"part_bytes is {part_bytes}; expected at least 1")
+    by_source: dict[str, list[SourceFile]] = {}
+    for file in files:
+        by_source.setdefault(file.source, []).append(file)
+    parts = []
+    for source, members in by_source.items():
+        packed: list[Slice] = []
+        size = 0
+        for piece in (piece for file in members for piece in slices(file, part_bytes)):
+            if packed and size + piece.size > part_bytes:
+                parts.append(Part(source, tuple(packed)))
+                packed, size = [], 0
+            packed.append(piece)
+            size += piece.size
+        if packed:
+            parts.append(Part(source, tuple(packed)))
+    return tuple(parts)
+
+
+def slices(file: SourceFile, part_bytes: int) -> Iterator[Slice]:
+    """Cut one file into slices of nearly the same size, none above ``part_bytes``, where its format allows."""
+    count = 1 if file.compression is not None else max(1, -(-file.size // part_bytes))
+    for i in range(count):
+        yield Slice(file, file.size * i // count, file.size * (i + 1) // count)
