@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from tilth.corpus.errors import UserError
+from tilth.corpus.store import write_atomically
 from tilth.demo import prose
 
 VERSION = 1
@@ -119,7 +120,7 @@ SOURCES = (
 def harvest(
     folder: Path,
     *,
-    maximum_bytes_per_source: int = 8_000_000,
+    maximum_bytes_per_source: int = 10_000_000,
     on_progress: Callable[[str, int, int], None] | None = None,
     site_packages: Sequence[Path] | None = None,
     standard_library: Path | None = None,
@@ -246,7 +247,7 @@ def _gather(
             break
     lines.sort(key=lambda line: line[:2])  # stable: the pieces of a file keep their order
     data = b"".join(line for _, _, line in lines)
-    _replace(folder / f"{source.name}.jsonl", data)
+    write_atomically(folder / f"{source.name}.jsonl", data)
     return Count(len(lines), size, len(data), files, unreadable)
 
 
@@ -254,16 +255,6 @@ def _line(package: Package, path: PurePosixPath, name: str, text: str) -> bytes:
     identity = f"{package.name}/{path}" + (f"#{name}" if name else "")
     record = {"id": identity, "text": text, "package": package.name, "path": str(path), "version": package.version}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name, then rename it: readers see the old file or the new one."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _write_manifest(done: Harvest) -> None:
@@ -277,7 +268,8 @@ def _write_manifest(done: Harvest) -> None:
         "seconds": done.seconds,
         "sources": {name: asdict(count) for name, count in done.sources.items()},
     }
-    _replace(done.folder / MANIFEST, orjson.dumps(shown, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    layout = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    write_atomically(done.folder / MANIFEST, orjson.dumps(shown, option=layout))
 
 
 def _read_manifest(folder: Path) -> Harvest | None:
