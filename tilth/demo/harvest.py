@@ -7,36 +7,31 @@ call with the same versions finds its manifest and does nothing.
 """
 
 import hashlib
-import os
 import platform
 import re
-import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 import orjson
 
 from tilth.corpus.errors import UserError
 from tilth.corpus.store import write_atomically
-from tilth.demo import prose
+from tilth.demo import installed, prose
+from tilth.demo.installed import Package
 
 VERSION = 1
 """Raised by whoever changes which text is taken."""
 
 MANIFEST = "harvest.json"
-OWN_NAME = "tilth"
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OSError)
 """What reading, decoding and parsing raise about files of others (the third and fourth: nested too deeply); counted."""
 
 LICENCE_NAME = re.compile(r"(?:un)?licen[cs]e|copying|notice|copyright|authors|third.?part", re.IGNORECASE)
 NOT_PROSE = re.compile(r"(?:^|/)(?:tests?|data|assets|vendor|\.[^/]*)/|requirements|cmakelists|cacerts", re.IGNORECASE)
 """Folders of tables and word lists, hidden folders, and files that are lists by custom."""
-
-NOT_LIBRARY = frozenset({"site-packages", "dist-packages", "test", "__pycache__", "lib-dynload"})
-"""Folders of the standard library that are left out: what others install, and tests that many systems do not ship."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +41,6 @@ class Source:
     name: str
     wants: Callable[[PurePosixPath], bool]
     pieces: Callable[[str], Iterator[prose.Piece]]
-
-
-@dataclass(frozen=True)
-class Package:
-    """An installed distribution, or the standard library, and the files that it brought: paths below ``root``."""
-
-    name: str
-    version: str
-    root: Path
-    files: tuple[PurePosixPath, ...]
 
 
 @dataclass(frozen=True)
@@ -121,16 +106,16 @@ def harvest(
     folder: Path,
     *,
     maximum_bytes_per_source: int = 10_000_000,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
     site_packages: Sequence[Path] | None = None,
     standard_library: Path | None = None,
 ) -> Harvest:
     """Write the corpus of this Python into ``folder`` and return what it holds; do nothing where it is there already.
 
     Each source is held under ``maximum_bytes_per_source`` bytes of UTF-8; where there is more, packages take turns, a
-    file each, so that no large package crowds the others out. ``on_progress`` is called after every file with the
-    source's name and its documents and bytes so far. The last two arguments say where to look, this interpreter's own
-    folders if not given.
+    file each, so that no large package crowds the others out. ``on_progress`` is called with the files that are done
+    and all that there are; a source that is full is done with all of its own. The last two arguments say where to look,
+    in this interpreter's own folders if not given.
 
     A line holds ``id`` (package/path#name), ``text``, ``package``, ``path`` and ``version``.
 
@@ -138,11 +123,10 @@ def harvest(
     """
     if maximum_bytes_per_source < 1:
         raise UserError(f"harvest: maximum_bytes_per_source is {maximum_bytes_per_source}, expected at least 1 byte")
-    roots = site_packages if site_packages is not None else _site_packages()
-    library = standard_library if standard_library is not None else Path(sysconfig.get_paths()["stdlib"])
-    distributions = _distributions(roots)
+    library = standard_library or installed.standard_library()
+    distributions = installed.distributions(installed.site_packages() if site_packages is None else site_packages)
     python = platform.python_version()
-    versions = [(name, found.version) for name, found in distributions]
+    versions = [(name, distribution.version) for name, distribution in distributions.items()]
     settings = [VERSION, python, versions, maximum_bytes_per_source]
     key = hashlib.sha256(orjson.dumps(settings)).hexdigest()[:32]
     before = _read_manifest(folder)
@@ -150,13 +134,25 @@ def harvest(
         return before
 
     started = time.monotonic()
-    packages = [_standard_library(library, python), *(_package(name, found) for name, found in distributions)]
+    packages = [installed.read_library(library)]
+    packages += [installed.read_distribution(name, distribution) for name, distribution in distributions.items()]
+    files = {source: _in_turns(packages, source) for source in SOURCES}
+    total = sum(map(len, files.values()))
+    earlier = 0
+    counts: dict[str, Count] = {}
+
+    def progress(done: int) -> None:
+        if on_progress is not None:
+            on_progress(earlier + done, total)
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
-        counts = {
-            source.name: _gather(source, packages, folder, maximum_bytes_per_source, on_progress) for source in SOURCES
-        }
+        for source, own in files.items():
+            target = folder / f"{source.name}.jsonl"
+            counts[source.name] = _gather(source, own, target, maximum_bytes_per_source, progress)
+            earlier += len(own)
+            progress(0)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot write the corpus: {error.strerror or error}; name a writable folder"
@@ -173,82 +169,44 @@ def harvest(
     return done
 
 
-def _site_packages() -> list[Path]:
-    paths = sysconfig.get_paths()
-    return [Path(folder) for folder in dict.fromkeys((paths["purelib"], paths["platlib"]))]
-
-
-def _distributions(roots: Sequence[Path]) -> list[tuple[str, metadata.Distribution]]:
-    """Return the installed distributions by normalised name, in its order; of two of a name the first root's."""
-    found: dict[str, metadata.Distribution] = {}
-    for distribution in metadata.distributions(path=[str(root) for root in roots]):
-        name = distribution.metadata["Name"]
-        if name:  # a damaged dist-info folder has none
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution)
-    return sorted((name, distribution) for name, distribution in found.items() if name != OWN_NAME)
-
-
-def _package(name: str, distribution: metadata.Distribution) -> Package:
-    inside = (PurePosixPath(path) for path in distribution.files or ())
-    files = sorted(path for path in inside if not path.is_absolute() and ".." not in path.parts)
-    return Package(name, distribution.version, Path(str(distribution.locate_file(""))), tuple(files))
-
-
-def _standard_library(root: Path, version: str) -> Package:
-    files = []
-    for parent, folders, names in os.walk(root):
-        folders[:] = [folder for folder in folders if folder not in NOT_LIBRARY]
-        below = Path(parent).relative_to(root)
-        files += [PurePosixPath((below / name).as_posix()) for name in names]
-    return Package("python", version, root, tuple(sorted(files)))
-
-
-def _in_turns(packages: Sequence[Package], source: Source) -> Iterator[tuple[Package, PurePosixPath]]:
-    """Yield the files of a source: the first of every package, then the second of every package that has one, ..."""
-    queues = [(package, iter([path for path in package.files if source.wants(path)])) for package in packages]
-    while queues:
-        going = []
-        for package, paths in queues:
-            path = next(paths, None)
-            if path is not None:
-                going.append((package, paths))
-                yield package, path
-        queues = going
+def _in_turns(packages: Sequence[Package], source: Source) -> list[tuple[Package, PurePosixPath]]:
+    """Return the files of a source: the first of every package, then the second of every package that has one, ..."""
+    queues = [[(package, path) for path in package.files if source.wants(path)] for package in packages]
+    return [file for turn in zip_longest(*queues) for file in turn if file is not None]
 
 
 def _gather(
     source: Source,
-    packages: Sequence[Package],
-    folder: Path,
+    files: Sequence[tuple[Package, PurePosixPath]],
+    target: Path,
     maximum_bytes: int,
-    on_progress: Callable[[str, int, int], None] | None,
+    progress: Callable[[int], None],
 ) -> Count:
     """Read files until ``maximum_bytes`` would be passed; write the documents in the order of package, path, place."""
     lines: list[tuple[str, PurePosixPath, bytes]] = []
-    size = files = unreadable = 0
+    size = read = unreadable = 0
     full = False
-    for package, path in _in_turns(packages, source):
-        files += 1
+    for package, path in files:
         try:
             content = (package.root / path).read_bytes().decode().replace("\r\n", "\n")
             pieces = [(name, text, len(text.encode())) for name, text in source.pieces(content)]
         except UNREADABLE:
+            pieces = []
             unreadable += 1
-            continue
         for name, text, text_bytes in pieces:
-            if size + text_bytes > maximum_bytes:
-                full = True
+            full = size + text_bytes > maximum_bytes
+            if full:
                 break
             size += text_bytes
             lines.append((package.name, path, _line(package, path, name, text)))
-        if on_progress is not None:
-            on_progress(source.name, len(lines), size)
+        read += 1
+        progress(read)
         if full:
             break
     lines.sort(key=lambda line: line[:2])  # stable: the pieces of a file keep their order
     data = b"".join(line for _, _, line in lines)
-    write_atomically(folder / f"{source.name}.jsonl", data)
-    return Count(len(lines), size, len(data), files, unreadable)
+    write_atomically(target, data)
+    return Count(len(lines), size, len(data), read, unreadable)
 
 
 def _line(package: Package, path: PurePosixPath, name: str, text: str) -> bytes:
