@@ -1,1 +1,1 @@
-"""Training: Megatron-core models, layouts, checkpoints and runs. Importing this package loads neither torch nor Megatron."""
+"""Training: Megatron-core models, layouts, checkpoints and runs. Importing it loads neither torch nor Megatron."""

@@ -1,8 +1,8 @@
 """Checkpoint folders: complete or absent, each with a manifest that says which run, which step and which samples.
 
-A checkpoint is written as ``.step-00000300.partial``, its manifest last, and renamed to ``step-00000300``. So a folder with
-the final name is whole, whatever was killed when. What Megatron stores inside is unpickled on loading (its metadata and
-its optimizer's groups), therefore only folders whose manifest matches their files are ever opened.
+A checkpoint is written as ``.step-00000300.partial``, its manifest last, and renamed to ``step-00000300``. So a folder
+with the final name is whole, whatever was killed when. What Megatron stores inside is unpickled on loading (its
+metadata and its optimizer's groups), therefore only folders whose manifest matches their files are ever opened.
 
 Nothing here loads torch; the tensors themselves are the business of ``tilth.train.state``.
 """
@@ -106,7 +106,7 @@ def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
 
 
 def prune(folder: Path, keep_last: int) -> None:
-    """Delete what is no longer wanted: unfinished folders, and all but the seed's and the last ``keep_last`` checkpoints."""
+    """Delete unfinished folders, and all but the seed's and the last ``keep_last`` checkpoints."""
     for path in folder.iterdir():
         if PARTIAL.fullmatch(path.name):
             shutil.rmtree(path)

@@ -1,9 +1,9 @@
 """Lets Megatron-core run where there is no CUDA: the device calls that it makes without asking are answered by the CPU.
 
-Megatron-core 0.16.1 allocates with ``device="cuda"``, asks tensors for their CUDA type name and keeps CUDA generators on
-every path, about thirty places on the way of a GPT. Rewriting ``torch`` for good would leak into everything else in the
-process; here a scoped function mode and seven redirected functions do it inside one ``with`` block, and everything is
-as before when it ends. It costs a Python call for each torch call (under 2 % of a step of 2,048 tokens).
+Megatron-core 0.16.1 allocates with ``device="cuda"``, asks tensors for their CUDA type name and keeps CUDA generators:
+about thirty places on the way of a GPT. Rewriting ``torch`` for good would leak into everything else in the process;
+here a scoped function mode and seven redirected functions do it inside one ``with`` block, and everything is as before
+when it ends. It costs a Python call for each torch call.
 
 Two consequences to know of: the CPU's generator plays the part of the CUDA generator, and ``Tensor.type()`` says
 ``torch.cuda.FloatTensor`` of a tensor on the CPU while the block lasts. So enter it in training processes only.
@@ -66,7 +66,7 @@ def cuda_on_cpu() -> Iterator[None]:
         (torch.cuda, "synchronize", lambda *_: None),
         (torch.cuda, "get_rng_state", generator_state),
         (torch.cuda, "set_rng_state", set_generator_state),
-        (torch.cuda, "manual_seed", lambda seed: torch.random.default_generator.manual_seed(seed)),
+        (torch.cuda, "manual_seed", lambda seed: torch.default_generator.manual_seed(seed)),
         (megatron_random, "_get_cuda_rng_state", generator_state),
         (megatron_random, "_set_cuda_rng_state", set_generator_state),
     ]

@@ -1,7 +1,7 @@
 """Builds Megatron-core's GPT for the process groups that this process has joined.
 
-The layers are Megatron's local ones (no Transformer Engine, no Apex) with two parts exchanged: the core attention and the
-norms. The model itself differs from Megatron's in one thing: logits of the vocabulary's padding are minus infinity.
+The layers are Megatron's local ones (no Transformer Engine, no Apex) with two parts exchanged: the core attention and
+the norms. The model itself differs from Megatron's in one thing: logits of the vocabulary's padding are minus infinity.
 """
 
 import logging
@@ -16,12 +16,12 @@ with warnings.catch_warnings():
     from megatron.core.distributed import finalize_model_grads
     from megatron.core.models.gpt import GPTModel
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+    from megatron.core.transformer.spec_utils import ModuleSpec
     from megatron.core.transformer.transformer_block import (
         TransformerBlock,
         TransformerBlockSubmodules,
         get_num_layers_to_build,
     )
-    from megatron.core.transformer.spec_utils import ModuleSpec
     from megatron.core.transformer.transformer_config import TransformerConfig
 
 from tilth.train.attention import FusedAttention
@@ -46,7 +46,8 @@ class Gpt(GPTModel):
         own = self.true_vocabulary_size - width * parallel_state.get_tensor_model_parallel_rank()
         if own < width:
             logits[..., max(own, 0) :] = float("-inf")
-        return super().compute_language_model_loss(labels, logits)
+        losses: Tensor = super().compute_language_model_loss(labels, logits)
+        return losses
 
 
 def transformer_config(model: ModelConfig, layout: Layout, bf16: bool = False) -> TransformerConfig:

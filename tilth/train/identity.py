@@ -1,7 +1,8 @@
 """What decides a run up to a given step, so that a checkpoint is continued only by the run that it belongs to.
 
-The law: a job may continue a checkpoint if it would have produced the same one. So layout, folder names and the pace of
-checkpoints are free, a run may be made longer where its learning rates so far stay the same, and all else must be equal.
+The law: a job may continue a checkpoint if it would have produced the same one. So layout, folder names and the pace
+of checkpoints are free, a run may be made longer where its learning rates so far stay the same, and all else must be
+equal.
 """
 
 import dataclasses
@@ -49,27 +50,36 @@ def check_resumable(job: TrainJob, data: str, found: Checkpoint) -> None:
     """Raise ``UserError`` naming the first field in which ``job`` would not have produced the checkpoint ``found``."""
     if found.step > job.optimisation.steps:
         raise UserError(
-            f"{found.path}: this run has {found.step} steps already, optimisation.steps asks for {job.optimisation.steps}; "
-            f"raise it or train in another folder"
+            f"{found.path}: optimisation.steps: found {job.optimisation.steps}, expected at least the {found.step} "
+            f"that this run has already; raise it or train in another folder"
         )
-    now, then = identity(job, data), found.identity
-    for place, old, new in _differences(then, {name: now[name] for name in then}):
-        name = place.removeprefix("optimisation.")
-        if place != name and name in FREE | RATES:
-            continue
-        raise UserError(
-            f"{found.path}: {place}: this checkpoint was trained with {old!r}, the job says {new!r}; "
-            f"set it back, or train in another folder"
-        )
+    _check_equal(found, identity(job, data))
     if found.step > 0:
-        before = parse(TrainConfig, then["optimisation"])
+        before = parse(TrainConfig, found.identity["optimisation"])
         for step in range(found.step):
             old_rate, new_rate = learning_rate(before, step), learning_rate(job.optimisation, step)
             if old_rate != new_rate:
                 raise UserError(
-                    f"{found.path}: the learning rate of step {step + 1} was {old_rate:g}, the job says {new_rate:g}; only a "
-                    f"constant or wsd schedule can be made longer: set it back, or train in another folder"
+                    f"{found.path}: the learning rate of step {step + 1} was {old_rate:g}, the job says {new_rate:g}; "
+                    f"only a constant or wsd schedule can be made longer: set it back, or train in another folder"
                 )
+
+
+def check_seed(job: TrainJob, found: Checkpoint) -> None:
+    """Raise ``UserError`` naming the field in which the fresh weights of ``job`` would differ from those of ``found``."""
+    _check_equal(found, {"model": dataclasses.asdict(job.model), "seed": job.seed})
+
+
+def _check_equal(found: Checkpoint, now: dict[str, Any]) -> None:
+    """Compare what decided ``found`` with what would decide it now; where one side says nothing there is no question."""
+    both = found.identity.keys() & now.keys()
+    for place, old, new in _differences({k: found.identity[k] for k in both}, {k: now[k] for k in both}):
+        name = place.removeprefix("optimisation.")
+        if place == name or name not in FREE | RATES:
+            raise UserError(
+                f"{found.path}: {place}: this checkpoint was trained with {old!r}, the job says {new!r}; "
+                f"set it back, or train in another folder"
+            )
 
 
 def _described(step: int, samples: int, tokens: int, decided: dict[str, Any], model: ModelConfig) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class TrainConfig:
             raise UserError(f"optimisation.checkpoint_every: found {self.checkpoint_every}, expected 0 or more")
         if self.gradient_clipping is not None and not self.gradient_clipping > 0.0:
             raise UserError(
-                f"optimisation.gradient_clipping: found {self.gradient_clipping}, expected more than 0, or null for none"
+                f"optimisation.gradient_clipping: found {self.gradient_clipping}, expected more than 0 or null for none"
             )
         if self.warmup_steps + self.decay_steps > self.steps:
             raise UserError(
@@ -68,8 +68,8 @@ class TrainConfig:
         share = self.micro_batch(layout) * layout.data
         if share < 1 or self.batch_size % share:
             raise UserError(
-                f"optimisation.batch_size: found {self.batch_size}, expected a multiple of micro_batch_size x layout.data "
-                f"({self.micro_batch_size or 1} x {layout.data})"
+                f"optimisation.batch_size: found {self.batch_size}, expected a multiple of micro_batch_size x "
+                f"layout.data ({self.micro_batch_size or 1} x {layout.data})"
             )
 
 
@@ -96,12 +96,13 @@ class TrainJob:
 
     @staticmethod
     def from_json(data: bytes | str) -> "TrainJob":
-        """Read a job back. Raises ``UserError`` naming the field where something is missing, unknown or of a wrong type."""
+        """Read a job back. Raises ``UserError`` naming the field that is missing, unknown or of a wrong type."""
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise UserError(f"training job: not JSON: {error}") from error
-        return parse(TrainJob, found)
+        job: TrainJob = parse(TrainJob, found)
+        return job
 
 
 def parse(kind: type[Any], found: Any) -> Any:

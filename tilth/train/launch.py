@@ -1,7 +1,7 @@
 """Starts the processes of a run on this machine, watches them, and leaves none behind however it ends.
 
-No torchrun: one less agent between the user and the error. If a worker dies the others are ended and its last words become
-the error; if this process dies, even by ``kill -9``, the kernel ends the workers (see ``tilth.train.parent``).
+No torchrun: one less agent between the user and the error. If a worker dies the others are ended and its last words
+become the error; if this process dies, even by ``kill -9``, the kernel ends the workers (see ``tilth.train.parent``).
 """
 
 import os
@@ -18,12 +18,16 @@ import orjson
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
+from tilth.train.identity import check_resumable, check_seed
 from tilth.train.job import TrainJob
 from tilth.train.parent import PARENT
+from tilth.train.samples import open_samples
 from tilth.train.worker import LAST_WORDS, USER_ERROR
 
 POLL = 0.05  # seconds between looks at the workers
 GRACE = 5.0  # seconds that a worker has to end before it is killed
+
+WORKER = (sys.executable, "-W", "ignore", "-m", "tilth.train.worker")
 
 Record = Mapping[str, Any]
 
@@ -42,19 +46,20 @@ class TrainResult:
 def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None = None) -> TrainResult:
     """Train ``job`` in ``folder``, or go on where it stopped; returns when its last checkpoint is written.
 
-    ``on_step`` gets one record a step: step, tokens, loss, grad_norm, lr, seconds, tokens_per_second. Raises ``UserError``
-    where the job cannot run, where ``folder`` holds another run, or where a worker died.
+    ``on_step`` gets one record a step: step, tokens, loss, grad_norm, lr, seconds, tokens_per_second. Raises
+    ``UserError`` where the job cannot run, where ``folder`` holds another run, or where a worker died.
     """
     started = perf_counter()
     job.check()
-    folder.mkdir(parents=True, exist_ok=True)
+    data = open_samples(job).fingerprint
     found = checkpoint.latest(folder)
+    if found is not None:
+        check_resumable(job, data, found)
     if found is None or found.step != job.optimisation.steps:
-        path = folder / "job.json"
-        path.write_bytes(job.to_json())
+        path = _write_job(job, folder)
         records = follow(folder / checkpoint.LOG, checkpoint.cut_log(folder, found.step if found else 0))
         run_workers(
-            [sys.executable, "-W", "ignore", "-m", "tilth.train.worker", str(path)],
+            [*WORKER, str(path)],
             job.layout.processes,
             folder,
             lambda: [on_step(record) for record in records() if on_step is not None],
@@ -68,8 +73,30 @@ def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None 
     return TrainResult(found.step, found.tokens, found.path, seed, perf_counter() - started)
 
 
+def seed_checkpoint(job: TrainJob, folder: Path) -> Path:
+    """Return the checkpoint of step 0 in ``folder``, written by one process if it is not there yet.
+
+    ``train`` does this by itself; a study that wants the untrained model, or the same one in many places, calls it.
+    """
+    job.check()
+    found = checkpoint.checkpoints(folder)
+    if not found:
+        run_workers([*WORKER, "--seed", str(_write_job(job, folder))], 1, folder)
+        found = checkpoint.checkpoints(folder)
+    seed = checkpoint.read_checkpoint(found[0])
+    check_seed(job, seed)
+    return seed.path
+
+
+def _write_job(job: TrainJob, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    path.write_bytes(job.to_json())
+    return path
+
+
 def follow(path: Path, offset: int) -> Callable[[], list[Record]]:
-    """Return a function that gives the records that were added to the log at ``path`` since ``offset`` or its last call."""
+    """Return a function that gives the records added to the log at ``path`` since ``offset`` or its last call."""
     position = offset
 
     def added() -> list[Record]:
@@ -89,8 +116,9 @@ def follow(path: Path, offset: int) -> Callable[[], list[Record]]:
 def run_workers(command: Sequence[str], processes: int, folder: Path, watch: Callable[[], Any] | None = None) -> None:
     """Run ``command`` in as many ``processes`` as asked for until all have ended well; ``watch`` is called meanwhile.
 
-    Each process gets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT and its share of the cores; what it prints goes to
-    ``worker-RANK.log`` in ``folder``. Raises ``UserError`` with a dead worker's last words. None outlives the call.
+    Each process gets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT and its share of the cores; what it prints
+    goes to ``worker-RANK.log`` in ``folder``. Raises ``UserError`` with a dead worker's last words. None outlives the
+    call.
     """
     port = _free_port()
     workers: list[subprocess.Popen[bytes]] = []

@@ -9,6 +9,7 @@ from tilth.corpus.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from torch._C._distributed_c10d import Store
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ class Layout:
 
 
 @contextmanager
-def process_groups(
-    layout: Layout, rank: int, store: "torch.distributed.Store | None" = None
-) -> "Iterator[torch.device]":
+def process_groups(layout: Layout, rank: int, store: "Store | None" = None) -> "Iterator[torch.device]":
     """Join the processes of ``layout`` as ``rank`` and yield the device to compute on; leave them at the end.
 
     The processes meet at ``store``, or without one at the ``MASTER_ADDR`` and ``MASTER_PORT`` of the environment. With
@@ -75,7 +74,7 @@ def process_groups(
 @contextmanager
 def alone() -> "Iterator[torch.device]":
     """Be a world of one process: the layout in which seed checkpoints are made and documents are scored."""
-    import torch
+    from torch._C._distributed_c10d import HashStore
 
-    with process_groups(Layout(), 0, torch.distributed.HashStore()) as device:
+    with process_groups(Layout(), 0, HashStore()) as device:
         yield device

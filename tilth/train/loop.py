@@ -1,4 +1,4 @@
-"""The training loop: every process of a run executes it, with Megatron's schedules and optimizer and our own data order.
+"""The training loop: every process of a run executes it, with Megatron's schedules and optimizer and our data order.
 
 The loop keeps no state that is not in a checkpoint or a function of the step: the learning rate, the samples of a batch
 and the noise of dropout all follow from the step's number. So a run that was killed and started again is bit for bit
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,29 +24,20 @@ from torch import Tensor
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
 from tilth.train.gpt import Gpt, build_gpt
-from tilth.train.identity import check_resumable, identity, manifest
+from tilth.train.identity import check_resumable, manifest
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout, alone
 from tilth.train.model import ModelConfig
+from tilth.train.samples import Samples
 from tilth.train.schedule import learning_rate
 from tilth.train.state import load_state, save_state
-
-
-class Samples(Protocol):
-    """Where training samples come from: a fixed, endless order."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the tokens and their order."""
-
-    def batch(self, first: int, count: int) -> np.ndarray:
-        """Samples ``first`` to ``first + count`` of the order: int64, (count, sequence_length + 1)."""
 
 
 def write_seed(model: ModelConfig, seed: int, folder: Path, described: dict[str, Any]) -> Path:
     """Make fresh weights in a world of one process and write them as the checkpoint of step 0.
 
-    Every layout begins with this checkpoint: weights that each pipeline stage drew for itself would depend on the layout.
+    Every layout begins with this checkpoint: weights that each pipeline stage drew for itself would depend on the
+    layout.
     """
     with alone():
         torch.manual_seed(seed)

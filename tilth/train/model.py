@@ -1,7 +1,7 @@
 """The shape of a model as a value: what it is made of, how many parameters it has, which layouts can hold it.
 
-The vocabulary is padded to a multiple of 128 whatever the layout, and the padding can never be predicted: its logits are
-masked. So neither the loss nor a checkpoint knows how many processes shared the embedding.
+The vocabulary is padded to a multiple of 128 whatever the layout, and the padding can never be predicted: its logits
+are masked. So neither the loss nor a checkpoint knows how many processes shared the embedding.
 """
 
 from dataclasses import dataclass

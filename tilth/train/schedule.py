@@ -9,8 +9,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the learning rate of ``step`` (0 is the first).
 
     Linear warm-up to ``learning_rate`` over ``warmup_steps``, then by ``schedule``: ``cosine`` and ``linear`` fall to
-    ``minimum_learning_rate``, which the step after the last one would have; ``constant`` stays; ``wsd`` (warm-up, stable,
-    decay; Hu et al. 2024, MiniCPM) stays and falls linearly over the last ``decay_steps``.
+    ``minimum_learning_rate``, which the step after the last one would have; ``constant`` stays; ``wsd`` (warm-up,
+    stable, decay; Hu et al. 2024, MiniCPM) stays and falls linearly over the last ``decay_steps``.
     """
     peak, floor = config.learning_rate, config.minimum_learning_rate
     if step < config.warmup_steps:

@@ -1,7 +1,7 @@
-"""One process of a training run: ``python -m tilth.train.worker JOB.json``, started by ``tilth.train.launch`` or torchrun.
+"""One process of a training run: ``python -m tilth.train.worker JOB.json``, as ``tilth.train.launch`` starts it.
 
-``RANK`` and ``WORLD_SIZE`` say which process of how many this is; results go beside the job file. What stops a worker is
-written as its last line, so that the launcher can quote it.
+``RANK`` and ``WORLD_SIZE`` say which process of how many this is, as with torchrun; results go beside the job file.
+What stops a worker is written as its last line, so that the launcher can quote it.
 """
 
 import os
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -19,6 +19,7 @@ from tilth.train import checkpoint
 from tilth.train.identity import seed_manifest
 from tilth.train.job import TrainJob
 from tilth.train.parent import end_with_parent
+from tilth.train.samples import Samples, open_samples
 
 LAST_WORDS = "stopped: "  # begins the line that says why a worker ended
 USER_ERROR = 3  # exit status where that line is meant for the user as it is
@@ -31,9 +32,8 @@ def run(task: Callable[[], None]) -> None:
     try:
         import torch
 
-        if torch.cuda.is_available():
-            backend: Any = nullcontext()
-        else:
+        backend: Any = nullcontext()
+        if not torch.cuda.is_available():
             from tilth.train.cpu_backend import cuda_on_cpu
 
             backend = cuda_on_cpu()
@@ -54,30 +54,27 @@ def run(task: Callable[[], None]) -> None:
 
 def train_job(path: Path) -> None:
     """Train the job in ``path`` as one process of its layout."""
-    from tilth.tokenize.order import TrainingOrder
-    from tilth.tokenize.shards import TokenSet
-
     job = TrainJob.from_json(path.read_bytes())
-    samples = TrainingOrder(TokenSet.open(Path(job.tokens)), job.model.sequence_length, job.seed, dict(job.weights))
-    train_samples(job, path.parent, samples)
+    job.check()
+    train_samples(job, path.parent, open_samples(job))
 
 
-def train_samples(job: TrainJob, folder: Path, samples: Any) -> None:
+def train_samples(job: TrainJob, folder: Path, samples: Samples) -> None:
     """Train ``job`` in ``folder`` on ``samples``: the seed's checkpoint first if there is none, then the steps."""
     from tilth.train.layout import process_groups
     from tilth.train.loop import train, write_seed
 
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    job.check()
     if world != job.layout.processes:
         raise UserError(f"layout: needs {job.layout.processes} processes, found WORLD_SIZE={world}; start as many")
     if rank == 0:
         if checkpoint.latest(folder) is None:
             write_seed(job.model, job.seed, folder, seed_manifest(job.model, job.seed))
         checkpoint.prune(folder, job.optimisation.keep_last)
+    # Joining waits for rank 0, so every process finds the seed.
     with process_groups(job.layout, rank) as device:
-        begin = checkpoint.latest(folder)
         if rank == 0:
+            begin = checkpoint.latest(folder)
             checkpoint.cut_log(folder, begin.step if begin else 0)
             with (folder / checkpoint.LOG).open("ab", buffering=0) as log:
                 train(job, folder, samples, device, lambda record: _write(log, record))
@@ -85,14 +82,22 @@ def train_samples(job: TrainJob, folder: Path, samples: Any) -> None:
             train(job, folder, samples, device, lambda record: None)
 
 
-def _write(log: Any, record: dict[str, Any]) -> None:
+def make_seed(path: Path) -> None:
+    """Write the seed checkpoint that the job in ``path`` would begin with, beside it."""
+    from tilth.train.loop import write_seed
+
+    job = TrainJob.from_json(path.read_bytes())
+    write_seed(job.model, job.seed, path.parent, seed_manifest(job.model, job.seed))
+
+
+def _write(log: IO[bytes], record: dict[str, Any]) -> None:
     log.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def main() -> None:
-    """Run the task of the job file that the command line names."""
-    path = Path(sys.argv[1])
-    run(lambda: train_job(path))
+    """Run the job file that the command line names; with ``--seed`` only write its seed checkpoint."""
+    path = Path(sys.argv[-1])
+    run(lambda: make_seed(path) if "--seed" in sys.argv[1:-1] else train_job(path))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,188 @@
+"""Bits per byte of held-out documents: the bits that a model needs for a byte of text it never saw. Lower is better.
+
+Loss per token cannot be compared between tokenizers, bits per byte can. A document is scored alone: its context begins
+with the separator that ends every document in training, all its own tokens count and nothing else does, and long
+documents are read in windows (see ``tilth.eval.windows``). Every document keeps its figure, so that two checkpoints, or
+two recipes, can be compared document by document; paired differences show effects that means over documents hide.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tilth.corpus.document import text_bytes, text_digests
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import fingerprint
+from tilth.eval.windows import cut_windows
+from tilth.tokenize.sentencepiece_bpe import Tokenizer
+from tilth.train.checkpoint import Checkpoint, read_checkpoint
+from tilth.train.launch import run_workers
+
+VERSION = 1  # raised when the same arguments give other figures
+RESULT = "bits_per_byte.arrow"
+MOST_PROCESSES = 8  # by default: each holds the model and takes seconds to start
+
+BITS = pa.schema(
+    [
+        pa.field("checkpoint", pa.string(), nullable=False),
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),  # UTF-8 bytes of the text
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bits", pa.float64(), nullable=False),  # of all its tokens
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SourceBits:
+    """What the documents of a source came to under one checkpoint."""
+
+    documents: int
+    bytes: int
+    tokens: int
+    bits: float
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits over bytes of all documents together; NaN where there is no byte."""
+        return self.bits / self.bytes if self.bytes else math.nan
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """Bits of every document under every checkpoint: the table ``BITS``, checkpoint by checkpoint."""
+
+    documents: pa.Table
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Names of the checkpoints, in the order in which they were given."""
+        return tuple(self.documents.column("checkpoint").unique().to_pylist())
+
+    def sources(self, checkpoint: str) -> dict[str, SourceBits]:
+        """Return the figures of every source under ``checkpoint``, sorted by name."""
+        rows = self.documents.filter(pc.field("checkpoint") == checkpoint)
+        parts = [("id", "count"), ("bytes", "sum"), ("tokens", "sum"), ("bits", "sum")]
+        sums = rows.group_by("source", use_threads=False).aggregate(parts)
+        found = {
+            row["source"]: SourceBits(row["id_count"], row["bytes_sum"], row["tokens_sum"], row["bits_sum"])
+            for row in sums.to_pylist()
+        }
+        return dict(sorted(found.items()))
+
+    def total(self, checkpoint: str) -> SourceBits:
+        """Return the figures of all documents together under ``checkpoint``."""
+        parts = self.sources(checkpoint).values()
+        return SourceBits(
+            sum(part.documents for part in parts),
+            sum(part.bytes for part in parts),
+            sum(part.tokens for part in parts),
+            math.fsum(part.bits for part in parts),
+        )
+
+
+def evaluate(
+    checkpoints: Mapping[str, Path],
+    tokenizer_path: Path,
+    documents: pa.Table,
+    folder: Path,
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> EvalResult:
+    """Score ``documents`` (columns ``id``, ``text``, ``source``) under every one of ``checkpoints`` (name -> folder).
+
+    Works in ``folder``, where the result is kept and found again by its fingerprint. ``on_progress`` gets tokens scored
+    and tokens to score. The figures do not depend on the number of ``processes``. Raises ``UserError`` where there is
+    nothing to score, a checkpoint is missing or damaged, or the tokenizer's size is not the one it was trained with.
+    """
+    if not checkpoints or not documents.num_rows:
+        raise UserError(
+            f"{folder}: evaluation: found {len(checkpoints)} checkpoints and {documents.num_rows} documents, "
+            f"expected at least one of each; name some"
+        )
+    tokenizer = Tokenizer.load(tokenizer_path)
+    opened = {name: _open(path, tokenizer) for name, path in checkpoints.items()}
+    text = documents.column("text").combine_chunks()
+    told = fingerprint(
+        VERSION,
+        [[name, checkpoint.fingerprint] for name, checkpoint in opened.items()],
+        tokenizer.digest,
+        [value.hex() for value in documents.column("id").to_pylist()],
+        [value.hex() for value in text_digests(text).to_pylist()],
+        documents.column("source").to_pylist(),
+    )
+    path = folder / RESULT
+    if path.exists():
+        kept = _read(path)
+        if (kept.schema.metadata or {}).get(b"fingerprint") == told.encode():
+            return EvalResult(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens, offsets = tokenizer.encode_column(text, separated=False)
+    column = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))
+    _write(folder / "documents.arrow", pa.table({"tokens": column}))
+    job = {
+        "checkpoints": [str(checkpoint.path) for checkpoint in opened.values()],
+        "documents": "documents.arrow",
+        "separator": tokenizer.separator,
+    }
+    (folder / "job.json").write_bytes(orjson.dumps(job))
+    processes = min(processes or MOST_PROCESSES, processes or os.cpu_count() or 1)
+    for old in folder.glob("progress-*"):
+        old.unlink()
+    total = int(offsets[-1]) * len(opened)
+    run_workers(
+        [sys.executable, "-W", "ignore", "-m", "tilth.eval.worker", str(folder / "job.json")],
+        processes,
+        folder,
+        lambda: on_progress(_done(folder), total) if on_progress else None,
+    )
+    sizes = np.diff(offsets)
+    parts = []
+    for number, (name, checkpoint) in enumerate(opened.items()):
+        windows = cut_windows(sizes, int(checkpoint.model["sequence_length"]))
+        found = pa.concat_tables([_read(folder / f"nats-{number}-{rank}.arrow") for rank in range(processes)])
+        nats = np.full(len(windows.document), np.nan)
+        nats[found.column("window").to_numpy()] = found.column("nats").to_numpy()
+        bits = np.bincount(windows.document, weights=nats, minlength=len(sizes)) / math.log(2)
+        columns = [pa.array([name] * len(sizes)), *(documents.column(key).combine_chunks() for key in ("id", "source"))]
+        parts.append(pa.table([*columns, text_bytes(text), pa.array(sizes), pa.array(bits)], schema=BITS))
+    result = pa.concat_tables(parts).replace_schema_metadata({"fingerprint": told})
+    _write(path, result)
+    return EvalResult(result)
+
+
+def _open(path: Path, tokenizer: Tokenizer) -> Checkpoint:
+    checkpoint = read_checkpoint(path)
+    if checkpoint.model["vocabulary_size"] != tokenizer.vocabulary_size:
+        raise UserError(
+            f"{path}: trained with a vocabulary of {checkpoint.model['vocabulary_size']}, found "
+            f"{tokenizer.vocabulary_size} in {tokenizer.path}; name the tokenizer of its training"
+        )
+    return checkpoint
+
+
+def _done(folder: Path) -> int:
+    """Tokens scored so far by all workers."""
+    return sum(int(line) for path in folder.glob("progress-*") for line in path.read_bytes().splitlines() if line)
+
+
+def _read(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Write an Arrow file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    partial.replace(path)
