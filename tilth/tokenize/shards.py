@@ -149,14 +149,18 @@ class ShardWriter:
         first, written = 0, 0
         while batch.num_rows and ends[-1] - written >= BATCH_TOKENS:
             after = int(np.searchsorted(ends, written + BATCH_TOKENS)) + 1
-            self._writer.write_batch(batch.slice(first, after - first))
+            self._write(batch, first, after)
             first, written = after, int(ends[after - 1])
         self._pending = batch.slice(first)
+
+    def _write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
+        """Write rows from ``first`` to ``after``, copied: a slice's buffers are written with what surrounds it."""
+        self._writer.write_batch(batch.take(pa.array(np.arange(first, after))))
 
     def commit(self) -> TokenPart:
         """Flush to the disk, take the final name, say what was written."""
         if self._pending.num_rows:
-            self._writer.write_batch(self._pending)
+            self._write(self._pending, 0, self._pending.num_rows)
         self._writer.close()
         self._stream.flush()
         os.fsync(self._stream.fileno())

@@ -1,8 +1,8 @@
 """A table of words that were tokenized before: a text is cut into words, and only new words reach SentencePiece.
 
 Text repeats its words: in English pages, fewer than one word of fifty is new. Looking the others up makes tokenizing
-many times faster than SentencePiece alone (benchmarks/tokenize.py has the figures), and changes no token: no piece of
-our models spans a cut, so merges on both sides of it never meet (``spans_a_cut``, checked when a model is loaded).
+several times faster than SentencePiece alone (docs/decisions/token-shards.md has the figures), and changes no token:
+no piece of our models spans a cut, so merges on both sides of it never meet (``spans_a_cut``, checked on loading).
 
 A word starts at a space that follows something else, and wherever newlines start or end. All arrays hold UTF-8 bytes.
 """
