@@ -5,7 +5,7 @@ remembers the answer by path, size and time of change: xxh3 runs at the speed of
 500 MB/s takes 33 minutes, and a run that changes one threshold should not pay them again.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH100, PTH110, PTH112, PTH116, PTH118, PTH123, PTH207, PTH208
 # Patterns are text and may begin anywhere; and Path.exists, unlike os.path's, raises where a folder is closed to us.
 
 import difflib

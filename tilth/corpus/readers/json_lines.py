@@ -159,20 +159,21 @@ def groups(offsets: list[int], lines: list[bytes], sizes: list[int], cap: int) -
     """Cut lines into groups of at most ``CHUNK_ROWS`` and ``CHUNK_BYTES``; leave out what is blank or too long."""
     if lines and offsets[0] == 0 and lines[0].startswith(BYTE_ORDER_MARK):
         lines[0] = lines[0][len(BYTE_ORDER_MARK) :]
-    if sizes and max(sizes) > cap:
-        for offset, size in zip(offsets, sizes, strict=True):
-            if size > cap:
-                yield Lost(offset, size, TOO_LARGE, f"is {size} bytes long, at most {cap} are read", size, cap)
-        short = [i for i, size in enumerate(sizes) if size <= cap]
-        offsets, lines, sizes = [offsets[i] for i in short], [lines[i] for i in short], [sizes[i] for i in short]
     if sizes and min(sizes) < 2:  # no record is that short; longer blank lines are rare and found when they fail
-        filled = [i for i, line in enumerate(lines) if line.strip(BLANK)]
-        offsets, lines = [offsets[i] for i in filled], [lines[i] for i in filled]
+        filled = [i for i, line in enumerate(lines) if sizes[i] > cap or line.strip(BLANK)]
+        offsets, lines, sizes = [offsets[i] for i in filled], [lines[i] for i in filled], [sizes[i] for i in filled]
+    large = [i for i, size in enumerate(sizes) if size > cap] if sizes and max(sizes) > cap else []
     first = 0
-    while first < len(lines):
-        last = min(first + CHUNK_ROWS, max(first + 1, bisect_left(offsets, offsets[first] + CHUNK_BYTES)), len(lines))
-        yield offsets[first:last], lines[first:last]
-        first = last
+    for stop in [*large, len(lines)]:
+        while first < stop:
+            fits = max(first + 1, bisect_left(offsets, offsets[first] + CHUNK_BYTES))
+            last = min(first + CHUNK_ROWS, fits, stop)
+            yield offsets[first:last], lines[first:last]
+            first = last
+        if stop < len(lines):
+            reason = f"is {sizes[stop]} bytes long, at most {cap} are read"
+            yield Lost(offsets[stop], sizes[stop], TOO_LARGE, reason, sizes[stop], cap)
+        first = stop + 1
 
 
 def first_json_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] | None, str]:

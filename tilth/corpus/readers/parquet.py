@@ -5,6 +5,7 @@ is JSON. A row group that cannot be decoded costs its unread rows; the other row
 does not check that a file's strings are UTF-8, so every batch is validated here, once.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -19,7 +20,6 @@ from tilth.corpus.errors import UserError
 from tilth.corpus.readers.chunk import (
     BOMB,
     CHUNK_BYTES,
-    CHUNK_ROWS,
     DAMAGED,
     TOO_LARGE,
     UNREADABLE,
@@ -37,9 +37,9 @@ from tilth.corpus.splits import Slice
 # What Arrow raises for a file that is not what it says. An OSError with a number is the disk's and stops the run.
 BROKEN = (pa.ArrowException, OSError, ValueError, MemoryError, LookupError, OverflowError)
 
-# A dictionary page holds a text once and its rows point to it, so few bytes can stand for gigabytes. Where a text
-# costs less than this in the file, it is decoded as a dictionary, and its length is known before it is spelled out.
-SMALL_TEXT = 16  # bytes
+# A dictionary page holds a text once and its rows point to it, so few bytes can stand for gigabytes. Arrow's writers
+# end a dictionary at 1 MiB: so many rows of the longest text it can hold make 1 GiB, and a bomb is seen by then.
+BATCH_ROWS = 1024
 
 SPELLED = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 VIEWED = (pa.types.is_string_view, pa.types.is_binary_view)
@@ -59,17 +59,24 @@ def read_parquet(source: Source, piece: Slice) -> Iterator[Chunk]:
         return
     with opened:
         row = 0
+        extents = group_extents(opened.metadata, file.size)
         for group in range(opened.metadata.num_row_groups):
-            if piece.start <= min(first_byte(opened.metadata, group), file.size - 1) < piece.end:
-                yield from read_row_group(source, file, opened, group, row)
+            start, end = extents[group : group + 2]
+            if piece.start <= start < piece.end:
+                yield from read_row_group(source, file, opened, group, row, end - start)
             row += max(0, opened.metadata.row_group(group).num_rows)
 
 
-def read_row_group(source: Source, file: SourceFile, opened: pq.ParquetFile, group: int, row: int) -> Iterator[Chunk]:
-    """Yield one row group, whose first row is number ``row`` of the file; what cannot be decoded is one drop."""
+def read_row_group(
+    source: Source, file: SourceFile, opened: pq.ParquetFile, group: int, row: int, stored: int
+) -> Iterator[Chunk]:
+    """Yield one row group: ``stored`` bytes on disk, whose first row is number ``row`` of the file.
+
+    What cannot be decoded is one drop.
+    """
     at, end = row, row + max(0, opened.metadata.row_group(group).num_rows)
     try:
-        for batch, text, lengths in decoded(source, file, opened, group):
+        for batch, text, lengths in decoded(source, file, opened, group, stored):
             if at + len(batch) > end:
                 break
             yield from read_batch(source, file.relative, at, batch, text, lengths)
@@ -77,25 +84,25 @@ def read_row_group(source: Source, file: SourceFile, opened: pq.ParquetFile, gro
         if at != end:
             raise Damage(DAMAGED, "the row group does not hold as many rows as the file says", 0)
     except Damage as damage:
-        size = stored_bytes(opened.metadata, group) * (end - at) // max(1, end - row)
+        size = stored * (end - at) // max(1, end - row)
         yield lost_rows(source, file, Lost(at, size, damage.rule, damage.reason, end - at))
 
 
 def decoded(
-    source: Source, file: SourceFile, opened: pq.ParquetFile, group: int
+    source: Source, file: SourceFile, opened: pq.ParquetFile, group: int, stored: int
 ) -> Iterator[tuple[pa.RecordBatch, pa.Array | str, np.ndarray]]:
     """Yield (batch, text column or the reason why there is none, bytes of every text) of one row group.
 
     Raises ``Damage`` where Arrow cannot go on, or texts add up to a bomb.
     """
     about = opened.metadata.row_group(group)
-    excess = -BOMB_RATIO * stored_bytes(opened.metadata, group)
+    excess = -BOMB_RATIO * stored
     bomb = Damage(BOMB, f"expands more than {BOMB_RATIO} times", 0)
     if about.total_byte_size + excess > BOMB_EXCESS:
         raise bomb
     try:
         batches = opened.iter_batches(
-            batch_size=max(1, min(CHUNK_ROWS, CHUNK_BYTES * about.num_rows // max(1, about.total_byte_size))),
+            batch_size=max(1, min(BATCH_ROWS, CHUNK_BYTES * about.num_rows // max(1, about.total_byte_size))),
             row_groups=[group],
             columns=wanted(source, opened.schema_arrow),
             use_threads=False,
@@ -217,21 +224,7 @@ def text_lengths(text: pa.Array) -> np.ndarray:
 
 def open_parquet(source: Source, file: SourceFile) -> pq.ParquetFile:
     """Open a file and read its footer; checksums of pages are checked where the writer left any."""
-    metadata = pq.read_metadata(file.path)
-    return pq.ParquetFile(
-        file.path,
-        metadata=metadata,
-        read_dictionary=[source.text] if repetitive(metadata, source.text) else None,
-        buffer_size=1 << 20,
-        page_checksum_verification=True,
-    )
-
-
-def repetitive(metadata: pq.FileMetaData, text: str) -> bool:
-    """Say whether any row group keeps its texts in a dictionary and spends next to nothing on a row."""
-    places = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path == text]
-    chunks = [metadata.row_group(g).column(i) for g in range(metadata.num_row_groups) for i in places]
-    return any(c.has_dictionary_page and c.total_uncompressed_size < SMALL_TEXT * c.num_values for c in chunks)
+    return pq.ParquetFile(file.path, buffer_size=1 << 20, page_checksum_verification=True)
 
 
 def wanted(source: Source, schema: pa.Schema) -> list[str] | None:
@@ -242,16 +235,16 @@ def wanted(source: Source, schema: pa.Schema) -> list[str] | None:
     return [name for name in schema.names if name in {*names, *source.metadata}]
 
 
-def first_byte(metadata: pq.FileMetaData, group: int) -> int:
-    """Return where the data of a row group begin in the file: what decides which slice reads it."""
-    about = metadata.row_group(group)
-    return max(0, about.column(0).data_page_offset) if about.num_columns else 0
+def group_extents(metadata: pq.FileMetaData, size: int) -> list[int]:
+    """Return where the row groups begin in a file of ``size`` bytes, and where the last one ends.
 
-
-def stored_bytes(metadata: pq.FileMetaData, group: int) -> int:
-    """Return the compressed bytes of a row group."""
-    about = metadata.row_group(group)
-    return sum(max(0, about.column(i).total_compressed_size) for i in range(about.num_columns))
+    Places are in proportion to the groups' uncompressed bytes. The footer knows the true ones, but pyarrow ends the
+    whole process where a damaged footer is asked for the details of a column (seen with 25.0: no exception crosses
+    ``RowGroupMetaData.column``), and slices need no more than that every row group has one place.
+    """
+    sizes = [max(1, metadata.row_group(group).total_byte_size) for group in range(metadata.num_row_groups)]
+    ends = list(itertools.accumulate(sizes, initial=0))
+    return [size * end // max(1, ends[-1]) for end in ends]
 
 
 def lost_rows(source: Source, file: SourceFile, lost: Lost) -> Chunk:
