@@ -144,6 +144,7 @@ def test_an_interrupted_harvest_is_not_taken_for_a_whole_one(tmp_path: Path, sit
 
     with pytest.raises(KeyboardInterrupt):
         harvest(tmp_path / "corpus", site_packages=[site], standard_library=library, on_progress=interrupt)
+    assert not (tmp_path / "corpus" / MANIFEST).exists()
     again = harvest(tmp_path / "corpus", site_packages=[site], standard_library=library)
     assert not again.reused
     assert contents(again.folder) == whole

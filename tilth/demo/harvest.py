@@ -183,7 +183,7 @@ def _gather(
     progress: Callable[[int], None],
 ) -> Count:
     """Read files until ``maximum_bytes`` would be passed; write the documents in the order of package, path, place."""
-    lines: list[tuple[str, PurePosixPath, bytes]] = []
+    lines: list[tuple[str, bytes]] = []
     size = read = unreadable = 0
     full = False
     for package, path in files:
@@ -198,13 +198,13 @@ def _gather(
             if full:
                 break
             size += text_bytes
-            lines.append((package.name, path, _line(package, path, name, text)))
+            lines.append((package.name, _line(package, path, name, text)))
         read += 1
         progress(read)
         if full:
             break
-    lines.sort(key=lambda line: line[:2])  # stable: the pieces of a file keep their order
-    data = b"".join(line for _, _, line in lines)
+    lines.sort(key=lambda line: line[0])  # stable: a package's files came in their order
+    data = b"".join(line for _, line in lines)
     write_atomically(target, data)
     return Count(len(lines), size, len(data), read, unreadable)
 
