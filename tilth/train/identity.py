@@ -21,10 +21,9 @@ FREE = {"steps", "micro_batch_size", "checkpoint_every", "keep_last"}
 RATES = {"learning_rate", "minimum_learning_rate", "warmup_steps", "schedule", "decay_steps"}
 
 
-def seed_manifest(model: ModelConfig, seed: int) -> dict[str, Any]:
-    """Describe the checkpoint of step 0: fresh weights depend on the model's shape and the seed alone."""
-    decided = {"model": dataclasses.asdict(model), "seed": seed}
-    return _described(0, 0, 0, decided, model)
+def seed_manifest(job: TrainJob) -> dict[str, Any]:
+    """Describe the checkpoint of step 0: weights before training depend on the model's shape and the seed alone."""
+    return _described(0, 0, 0, _beginning(job), job.model)
 
 
 def identity(job: TrainJob, data: str) -> dict[str, Any]:
@@ -66,12 +65,27 @@ def check_resumable(job: TrainJob, data: str, found: Checkpoint) -> None:
 
 
 def check_seed(job: TrainJob, found: Checkpoint) -> None:
-    """Raise ``UserError`` naming the field in which the fresh weights of ``job`` would differ from those of ``found``."""
-    _check_equal(found, {"model": dataclasses.asdict(job.model), "seed": job.seed})
+    """Raise ``UserError`` naming the field in which the first weights of ``job`` would differ from ``found``."""
+    _check_equal(found, _beginning(job))
+
+
+def check_start(job: TrainJob, found: Checkpoint) -> None:
+    """Raise ``UserError`` where the weights of ``found`` do not fit the model of ``job``."""
+    wanted = dataclasses.asdict(job.model)
+    for name, value in wanted.items():
+        if name != "dropout" and found.model.get(name) != value:
+            raise UserError(
+                f"start: {found.path}: model.{name}: found {found.model.get(name)!r}, expected {value!r} as "
+                f"the job says; change the job's model or start from another checkpoint"
+            )
+
+
+def _beginning(job: TrainJob) -> dict[str, Any]:
+    return {"model": dataclasses.asdict(job.model), "seed": job.seed, "start": job.start}
 
 
 def _check_equal(found: Checkpoint, now: dict[str, Any]) -> None:
-    """Compare what decided ``found`` with what would decide it now; where one side says nothing there is no question."""
+    """Compare what decided ``found`` with what would decide it now, in the fields that both name."""
     both = found.identity.keys() & now.keys()
     for place, old, new in _differences({k: found.identity[k] for k in both}, {k: now[k] for k in both}):
         name = place.removeprefix("optimisation.")

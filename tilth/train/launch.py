@@ -28,6 +28,7 @@ POLL = 0.05  # seconds between looks at the workers
 GRACE = 5.0  # seconds that a worker has to end before it is killed
 
 WORKER = (sys.executable, "-W", "ignore", "-m", "tilth.train.worker")
+OURS = str(Path(__file__).parents[2])  # where this package is imported from, so that workers run the same code
 
 Record = Mapping[str, Any]
 
@@ -160,6 +161,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",  # Megatron asks for it where tensor parallel work overlaps
         "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(path for path in (OURS, os.environ.get("PYTHONPATH")) if path),
         PARENT: str(os.getpid()),
     }
     if sys.platform == "linux":

@@ -24,28 +24,32 @@ from torch import Tensor
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
 from tilth.train.gpt import Gpt, build_gpt
-from tilth.train.identity import check_resumable, manifest
+from tilth.train.identity import check_resumable, check_start, manifest, seed_manifest
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout, alone
-from tilth.train.model import ModelConfig
 from tilth.train.samples import Samples
 from tilth.train.schedule import learning_rate
 from tilth.train.state import load_state, save_state
 
 
-def write_seed(model: ModelConfig, seed: int, folder: Path, described: dict[str, Any]) -> Path:
-    """Make fresh weights in a world of one process and write them as the checkpoint of step 0.
+def write_seed(job: TrainJob, folder: Path) -> Path:
+    """Make the first weights of ``job`` in a world of one process and write them as the checkpoint of step 0.
 
     Every layout begins with this checkpoint: weights that each pipeline stage drew for itself would depend on the
     layout.
     """
+    start = checkpoint.read_checkpoint(Path(job.start)) if job.start else None
+    if start is not None:
+        check_start(job, start)
     with alone():
-        torch.manual_seed(seed)
-        model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
-        fresh = build_gpt(model, Layout())
+        torch.manual_seed(job.seed)
+        model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
+        model = build_gpt(job.model, Layout())
+        if start is not None:
+            load_state(start.path, model, None)
         partial = checkpoint.partial_folder(folder, 0)
-        save_state(partial, fresh, None)
-        return checkpoint.commit(partial, described)
+        save_state(partial, model, None)
+        return checkpoint.commit(partial, seed_manifest(job))
 
 
 def train(
@@ -62,10 +66,8 @@ def train(
         raise UserError(f"{folder}: no checkpoint to begin with; write the seed's first")
     check_resumable(job, samples.fingerprint, begin)
     core, model, optimizer = build(job, device)
-    if begin.step > 0:
-        load_state(begin.path, core, optimizer)
-    else:
-        load_state(Path(job.start) if job.start else begin.path, core, None)
+    load_state(begin.path, core, optimizer if begin.step else None)
+    if begin.step == 0:
         optimizer.reload_model_params()
     for step in range(begin.step, optimisation.steps):
         started = perf_counter()

@@ -16,7 +16,6 @@ import orjson
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
-from tilth.train.identity import seed_manifest
 from tilth.train.job import TrainJob
 from tilth.train.parent import end_with_parent
 from tilth.train.samples import Samples, open_samples
@@ -69,7 +68,7 @@ def train_samples(job: TrainJob, folder: Path, samples: Samples) -> None:
         raise UserError(f"layout: needs {job.layout.processes} processes, found WORLD_SIZE={world}; start as many")
     if rank == 0:
         if checkpoint.latest(folder) is None:
-            write_seed(job.model, job.seed, folder, seed_manifest(job.model, job.seed))
+            write_seed(job, folder)
         checkpoint.prune(folder, job.optimisation.keep_last)
     # Joining waits for rank 0, so every process finds the seed.
     with process_groups(job.layout, rank) as device:
@@ -87,7 +86,7 @@ def make_seed(path: Path) -> None:
     from tilth.train.loop import write_seed
 
     job = TrainJob.from_json(path.read_bytes())
-    write_seed(job.model, job.seed, path.parent, seed_manifest(job.model, job.seed))
+    write_seed(job, path.parent)
 
 
 def _write(log: IO[bytes], record: dict[str, Any]) -> None:
