@@ -37,7 +37,7 @@ class TokenizerSettings:
 
     vocabulary_size: int  # pieces in all: special tokens, 256 bytes, newlines, characters, merges
     seed: int = 0  # of the sample of documents
-    sample_bytes: int = 100_000_000  # UTF-8 bytes to train on; the trainer holds about ten times as much memory
+    sample_bytes: int = 100_000_000  # UTF-8 bytes to train on; the trainer needs about five times as much memory
     character_coverage: float = (
         0.9995  # share of character occurrences with a piece of their own; SentencePiece's default
     )
