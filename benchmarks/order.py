@@ -180,6 +180,7 @@ def measure_megatron(token_set: TokenSet, folder: Path, seconds: float) -> dict[
         return int(np.stack(rows).size) - BATCH
 
     return {
+        "megatron_tokens": float(token_set.total.tokens),
         "megatron_index_seconds": index_seconds,
         "megatron_read_million_tokens_per_second": reading_rate(read, seconds) / 1e6,
         "megatron_samples_kept_within_an_epoch": kept(longer),

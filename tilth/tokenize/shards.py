@@ -1,7 +1,7 @@
 """A token shard: an uncompressed Arrow IPC file with one row a document, memory-mapped and read without a copy.
 
 Tokens keep their document: its id, its source and its size in bytes stand beside them, so that every token a model
-sees can name the page it came from. The price over bare tokens is about 50 bytes a document, 2.5 % at 1,000 tokens each.
+sees can name the page it came from. The price over bare tokens: about 50 bytes a document, 2.5 % at 1,000 tokens each.
 Uncompressed, because compression takes away the random access (docs/decisions/token-shards.md has the figures).
 
 What stands in a shard depends on the documents in their order, the tokenizer, and nothing else: not on how the

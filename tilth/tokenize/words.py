@@ -1,6 +1,6 @@
 """A table of words that were tokenized before: a text is cut into words, and only new words reach SentencePiece.
 
-Text repeats its words: of 16 million in 105 MB of English, one of twenty was new. Looking the others up makes tokenizing
+Text repeats its words: of 16 million in 105 MB of English, one of twenty was new. Looking the others up makes it
 several times faster than SentencePiece alone (docs/decisions/token-shards.md has the figures), and changes no token:
 no piece of our models spans a cut, so merges on both sides of it never meet (``spans_a_cut``, checked on loading).
 
