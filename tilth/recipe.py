@@ -117,7 +117,7 @@ class ScoreStep(Strict):
     """Give every document the probability of a label under a fastText model."""
 
     use: Literal["score"]
-    name: Name = Field("quality", description="name of the signal")
+    name: Name = Field("quality", description="name of the step and of the signal")
     train: ScorerTraining | None = None
     model: str | None = Field(None, description="a fastText .bin file, in place of 'train'")
     label: str = Field("positive", description="the label whose probability is the score")
@@ -160,15 +160,19 @@ class TrainRecipe(Strict):
     layers: Annotated[int, Field(ge=1, le=1000)] = 4
     hidden: Annotated[int, Field(ge=8, le=65536)] = 128
     heads: Annotated[int, Field(ge=1, le=1024)] = 4
-    feed_forward: Positive | None = Field(None, description="by default four times 'hidden'")
+    feed_forward: Positive | None = Field(None, description="width; by default 8/3 of 'hidden', in steps of 64")
     sequence: Annotated[int, Field(ge=8, le=1_000_000)] = 256
     position: Literal["learned", "rope"] = "rope"
     steps: Annotated[int, Field(ge=1, le=100_000_000)] = 300
     batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(16, description="sequences in one optimizer step")
-    micro_batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="sequences in one forward pass")
+    micro_batch: Positive | None = Field(None, description="sequences in one forward pass; by default all of its share")
     rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = Field(3e-3, description="peak learning rate")
     warmup: Annotated[int, Field(ge=0)] = Field(20, description="steps")
     schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    decay: Annotated[int, Field(ge=0)] = Field(0, description="steps of wsd's decay")
+    final_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="last learning rate, as a share of the peak"
+    )
     weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="gradient norm")
     checkpoint_every: Positive = Field(100, description="steps")
@@ -245,7 +249,7 @@ class _Loader(yaml.SafeLoader):
         """Build a mapping, every key once."""
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
             seen.add(key)

@@ -193,7 +193,7 @@ class Chain:
             if receipt is None or not receipt.whole(folder):
                 receipt_path(folder, part).unlink(missing_ok=True)
                 missing.append(part)
-        with _reporting(folder, name, parts, self.progress):
+        with reporting(folder, name, parts, self.progress):
             run(missing)
         raise_failure(folder)
         receipts = []
@@ -252,7 +252,7 @@ def check_identity(stored: Stored) -> None:
 
 
 @contextmanager
-def _reporting(folder: Path, name: str, parts: int, progress: Progress) -> Iterator[None]:
+def reporting(folder: Path, name: str, parts: int, progress: Progress) -> Iterator[None]:
     """Tell the progress of a stage from the receipts in its folder, whoever writes them."""
     stop = threading.Event()
     receipts = folder / "receipts"

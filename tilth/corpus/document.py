@@ -6,6 +6,7 @@ With them a filter that decides from signals never has to load the text again.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -105,10 +106,9 @@ def text_bytes(text: pa.Array) -> pa.Array:
 def text_digests(text: pa.Array) -> pa.Array:
     """Return the xxh3-128 of every text: 16 bytes each."""
     data, offsets = utf8_buffers(text)
-    view = memoryview(data)
+    view = data.data
     digest = xxhash.xxh3_128_digest
-    bounds = offsets.tolist()
-    return pa.array([digest(view[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)], ID)
+    return pa.array([digest(view[start:end]) for start, end in pairwise(offsets.tolist())], ID)
 
 
 def halves(column: pa.Array) -> np.ndarray:

@@ -186,7 +186,7 @@ def splitmix(x: np.ndarray) -> np.ndarray:
     """Mix the bits of uint64 values: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 def _id_sum(batch: pa.RecordBatch) -> tuple[int, int]:

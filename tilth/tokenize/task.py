@@ -1,4 +1,4 @@
-"""Tokenizing as tasks for an engine: one shard a part, each with a receipt, so that a killed run goes on where it was."""
+"""Tokenizing as tasks for an engine: one shard and one receipt a part, so that a killed run goes on where it was."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ logging.disable(logging.WARNING)  # Beam's import warns of absent cloud clients
 try:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 except ImportError as error:
     raise UserError("engine 'beam' needs Apache Beam: pip install 'tilth[beam]'") from error
 finally:

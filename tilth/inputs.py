@@ -1,0 +1,53 @@
+"""The files that a recipe names: found, cut into parts, and known by their content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilth.corpus.sources import Source, SourceFile, find_files, input_digests
+from tilth.corpus.splits import Part, plan_parts
+from tilth.recipe import Recipe, SourceRecipe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of every source, and the parts they are cut into."""
+
+    sources: Mapping[str, Source]
+    files: tuple[SourceFile, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.size for file in self.files)
+
+    def of(self, source: str) -> list[SourceFile]:
+        """Return the files of one source."""
+        return [file for file in self.files if file.source == source]
+
+    def digests(self, cache: Path) -> dict[str, dict[str, str]]:
+        """Return the digest of every file by source and relative name; ``cache`` remembers unchanged files."""
+        return {name: input_digests(self.of(name), cache) for name in self.sources}
+
+
+def find_inputs(recipe: Recipe, base: Path) -> Inputs:
+    """Find the files that a recipe names, relative to ``base``. Raises ``UserError`` where one is missing."""
+    sources = {entry.name: source(entry) for entry in recipe.sources}
+    files = tuple(file for one in sources.values() for file in find_files(one, base))
+    return Inputs(sources, files, plan_parts(files, recipe.part_size))
+
+
+def source(entry: SourceRecipe) -> Source:
+    """Return the source that an entry of the recipe describes."""
+    return Source(
+        name=entry.name,
+        paths=entry.paths,
+        text=entry.text,
+        id=entry.id,
+        date=entry.date,
+        url=entry.url,
+        language=entry.language,
+        format=entry.format,
+        allowance=entry.allowance,
+    )

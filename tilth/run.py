@@ -1,0 +1,355 @@
+"""A run: the recipe's steps in order, each found stored or done, from raw text to an evaluated model.
+
+The corpus half is a chain of stages (``tilth.corpus.chain``). What is fitted to the corpus and then used (a scorer, a
+tokenizer, a model) lies in a folder under its own fingerprint, which is made of the settings and of the stage that it
+was fitted to. So the same recipe again finds everything, and a changed word in it redoes what depends on that word.
+"""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import yaml
+
+from tilth.corpus.chain import INDEX, Chain, NotStored, Stored, check_identity, locked
+from tilth.corpus.engines import Engine
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Asset, fingerprint
+from tilth.corpus.store import file_digest, write_atomically
+from tilth.inputs import find_inputs
+from tilth.recipe import EvaluateRecipe, HoldOutStep, Recipe, ScoreStep, Step, TokenizerRecipe, TrainRecipe
+from tilth.steps import scorer_settings, stages, tokenizer_settings, train_job
+
+PACKAGES = (
+    "tilth",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "fasttext-numpy2-wheel",
+    "sentencepiece",
+    "datatrove",
+    "apache-beam",
+    "torch",
+    "megatron-core",
+)
+TOKENIZER = "tokenizer.model"
+
+
+class Show(Protocol):
+    """Who is told how a run goes."""
+
+    def progress(self, step: str, done: int, total: int, detail: str = "") -> None:
+        """``done`` of ``total`` units of a step are done."""
+
+    def finished(self, step: str, detail: str, *, reused: bool) -> None:
+        """A step came to its end; ``reused``: it was found stored."""
+
+
+@dataclass
+class Index:
+    """What the run folder holds now: the content of ``run.json``. Folders are relative to the run folder."""
+
+    name: str
+    stages: list[str] = field(default_factory=list)
+    scorers: dict[str, str] = field(default_factory=dict)
+    tokenizer: str | None = None
+    tokens: str | None = None
+    model: str | None = None
+    evaluation: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # of each step when it last ran
+
+    def write(self, root: Path) -> None:
+        """Write ``run.json``; what does not exist has no key."""
+        data = {key: value for key, value in vars(self).items() if value is not None}
+        write_atomically(root / INDEX, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def known_seconds(root: Path) -> dict[str, float]:
+    """Return how long each step of a run took when it last ran."""
+    path = root / INDEX
+    return dict(orjson.loads(path.read_bytes()).get("seconds", {})) if path.is_file() else {}
+
+
+class Run:
+    """One execution of a recipe in the folder ``root``.
+
+    ``dry``: nothing is run or written; what is not stored raises ``NotStored``.
+    """
+
+    def __init__(
+        self, recipe: Recipe, base: Path, root: Path, engine: Engine, show: Show, *, dry: bool = False
+    ) -> None:
+        self.recipe = recipe
+        self.base = base
+        self.root = root.resolve()
+        self.engine = engine
+        self.show = show
+        self.dry = dry
+        self.inputs = find_inputs(recipe, base)
+        self.index = Index(recipe.name, seconds=known_seconds(root))
+        self.chain = Chain(self.root, engine, show.progress, dry)
+        self.held_out: list[Stored] = []
+        self.reused: dict[str, bool] = {}
+        self.outputs: dict[str, Any] = {}  # what the lock file and the summary say beyond the stages
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Yield the name of every step and the function that does it and says in a few words what came out."""
+        yield "read", self._read
+        for step in self.recipe.stages:
+            yield step.name, partial(self._stages, step)
+        if self.recipe.tokenizer:
+            yield "tokenizer", partial(self._tokenizer, self.recipe.tokenizer)
+            yield "tokens", self._tokens
+        if self.recipe.train:
+            yield "train", partial(self._train, self.recipe.train)
+        if self.recipe.evaluate:
+            yield "evaluate", partial(self._evaluate, self.recipe.evaluate)
+        yield "report", self._report
+
+    def execute(self, until: str | None = None) -> None:
+        """Do every step, or every step up to ``until``. Raises ``UserError`` for a step that there is not."""
+        names = [name for name, _ in self.steps()]
+        if until is not None and until not in names:
+            raise UserError(f"--until: no step '{until}'; the steps are {', '.join(names)}")
+        with locked(self.root):
+            for name, work in self.steps():
+                start = time.perf_counter()
+                said = work()
+                if not self.reused[name]:
+                    self.index.seconds[name] = round(time.perf_counter() - start, 3)
+                self.show.finished(name, said, reused=self.reused[name])
+                if name != "report":  # the report shows what these say
+                    self.index.write(self.root)
+                    self._write_lock()
+                if name == until:
+                    break
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the run came to, in JSON's types."""
+        return {
+            "ok": True,
+            "run": str(self.root),
+            "stages": [
+                {
+                    "name": stored.manifest.name,
+                    "folder": stored.folder.name,
+                    "reused": stored.reused,
+                    "documents_in": stored.manifest.account.documents_in,
+                    "documents_out": stored.manifest.account.documents_out,
+                    "bytes_in": stored.manifest.account.bytes_in,
+                    "bytes_out": stored.manifest.account.bytes_out,
+                    "set_digest": stored.manifest.account.set_digest,
+                }
+                for stored in self.chain.done
+            ],
+            "reused": self.reused,
+            "seconds": self.index.seconds,
+            **self.outputs,
+        }
+
+    # the corpus
+
+    def _read(self) -> str:
+        self.digests = self.inputs.digests(self.root / "inputs.json")
+        stored = self.chain.read(self.inputs.sources, self.inputs.parts, self.digests)
+        if not stored.reused and any(source.id for source in self.inputs.sources.values()):
+            check_identity(stored)
+        return self._advance("read", [stored])
+
+    def _stages(self, step: Step) -> str:
+        done = [self.head]
+        for make in stages(step, self.recipe, self):
+            done.append(self.chain.apply(make(done[-1]), done[-1]))
+        if isinstance(step, HoldOutStep):
+            self.held_out.append(done[-1])
+        return self._advance(step.name, done[1:])
+
+    def _advance(self, name: str, done: list[Stored]) -> str:
+        """Make the last stage of a step the head of the chain and say what became of the documents."""
+        self.head = done[-1]
+        self.index.stages += [stored.folder.name for stored in done]
+        self.reused[name] = all(stored.reused for stored in done)
+        account = self.head.manifest.account
+        gone = sum(stored.manifest.account.documents_dropped for stored in done)
+        edits = sum(account.edits.values())
+        return (
+            f"{account.documents_out:,} documents, {account.bytes_out / 1e6:,.1f} MB"
+            + (f", {gone:,} dropped" if gone else "")
+            + (f", {edits:,} edits" if edits else "")
+        )
+
+    def scorer(self, step: ScoreStep, head: Stored) -> Asset:
+        """Return the fastText model of a step: the file it names, or one trained on the documents of ``head``."""
+        if step.train is None:
+            path = self.base / str(step.model)
+            if not path.is_file():
+                raise UserError(f"stage '{step.name}': model {path} not found; correct 'model'")
+            return Asset(str(path), file_digest(path))
+        from tilth.selection.fit import MODEL, Examples, fit_scorer
+
+        names = list(self.inputs.sources)
+        positive = Examples.named(step.train.positive, names, self.base, step.name)
+        negative = Examples.named(step.train.negative, names, self.base, step.name)
+        settings = scorer_settings(step.train, self.recipe.seed)
+        own = fingerprint("scorer", settings, positive.describe(), negative.describe(), head.manifest.fingerprint)
+        folder = self.root / "scorers" / f"{step.name}-{own[:6]}"
+        self.index.scorers[step.name] = str(folder.relative_to(self.root))
+        self._fitted(
+            f"{step.name}-training", folder, own, lambda place: fit_scorer(place, head, positive, negative, settings)
+        )
+        return Asset(str(folder / MODEL), file_digest(folder / MODEL))
+
+    def _fitted(self, name: str, folder: Path, own: str, build: Callable[[Path], object]) -> bool:
+        """Find in ``folder`` what was fitted under this fingerprint, whole, or build it. Tell whether it was found."""
+        path = folder / "_manifest.json"
+        if path.is_file():
+            data = orjson.loads(path.read_bytes())
+            files = {folder / name: digest for name, digest in data["files"].items()}
+            whole = all(file.is_file() and file_digest(file) == digest for file, digest in files.items())
+            if data["fingerprint"] == own and whole:
+                return True
+        if self.dry:
+            raise NotStored(name)
+        path.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.show.progress(name, 0, 1)
+        build(folder)
+        self.show.progress(name, 1, 1)
+        digests = {file.name: file_digest(file) for file in sorted(folder.iterdir()) if file.is_file()}
+        write_atomically(path, orjson.dumps({"fingerprint": own, "files": digests}, option=orjson.OPT_INDENT_2))
+        return False
+
+    # tokens, model, evaluation
+
+    def _tokenizer(self, wanted: TokenizerRecipe) -> str:
+        from tilth.tokenize.fit import fit_tokenizer
+        from tilth.tokenize.sentencepiece_bpe import Tokenizer
+
+        if wanted.model is not None:
+            path, self.reused["tokenizer"] = self.base / wanted.model, True
+        else:
+            settings = tokenizer_settings(wanted, self.recipe.seed)
+            own = fingerprint("tokenizer", settings, self.head.manifest.fingerprint)
+            path = self.root / "tokenizers" / f"bpe-{own[:6]}" / TOKENIZER
+            head = self.head
+            self.reused["tokenizer"] = self._fitted(
+                "tokenizer", path.parent, own, lambda place: fit_tokenizer(place / TOKENIZER, head, settings)
+            )
+            self.index.tokenizer = str(path.parent.relative_to(self.root))
+        self.tokenizer = Tokenizer.load(path)
+        size = self.tokenizer.vocabulary_size
+        self.outputs["tokenizer"] = {"digest": self.tokenizer.digest, "vocabulary": size}
+        return f"{size:,} pieces"
+
+    def _tokens(self) -> str:
+        from tilth.tokenize.task import find_tokens, token_fingerprint, tokenize
+
+        own = token_fingerprint(self.head, self.tokenizer)
+        folder = self.root / "tokens" / own[:6]
+        found = find_tokens(folder, own, self.head.parts)
+        if found is None and self.dry:
+            raise NotStored("tokens")
+        self.reused["tokens"] = found is not None
+        self.tokens = found or tokenize(self.head, self.tokenizer, folder, self.engine, self.show.progress)
+        self.index.tokens = str(folder.relative_to(self.root))
+        total = self.tokens.total
+        self.outputs["tokens"] = {"digest": self.tokens.digest, "tokens": total.tokens}
+        return f"{total.tokens:,} tokens, {total.bytes / max(1, total.tokens):.2f} bytes a token"
+
+    def _train(self, wanted: TrainRecipe) -> str:
+        from tilth.train import launch
+
+        vocabulary = self.tokenizer.vocabulary_size
+        job = train_job(wanted, self.recipe.seed, vocabulary, self.tokens.folder)
+        own = fingerprint("train", dataclasses.replace(job, tokens=self.tokens.digest))
+        folder = self.root / "models" / f"gpt-{own[:6]}"
+        steps = job.optimisation.steps
+        if self.dry:
+            raise NotStored("train")
+        self.reused["train"] = True
+
+        def told(record: Mapping[str, Any]) -> None:
+            self.reused["train"] = False
+            detail = f"loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
+            self.show.progress("train", int(record["step"]), steps, detail)
+
+        self.model = launch.train(job, folder, told)
+        self.index.model = str(folder.relative_to(self.root))
+        log = [orjson.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
+        self.outputs["model"] = {
+            "parameters": job.model.parameters,
+            "steps": steps,
+            "tokens": self.model.tokens,
+            "checkpoint": str(self.model.checkpoint.relative_to(self.root)),
+        }
+        return f"{job.model.parameters:,} parameters, loss {log[0]['loss']:.3f} -> {log[-1]['loss']:.3f}"
+
+    def _evaluate(self, wanted: EvaluateRecipe) -> str:
+        from tilth.eval.bits_per_byte import evaluate
+        from tilth.eval.held_out import held_out_documents
+
+        documents = held_out_documents(self.held_out, wanted.bytes_per_source)
+        folder = self.root / "evaluations" / self.model.checkpoint.parent.name
+        self.reused["evaluate"] = True
+
+        def told(done: int, total: int) -> None:
+            self.reused["evaluate"] = False
+            self.show.progress("evaluate", done, total)
+
+        checkpoints = {"before": self.model.seed, "after": self.model.checkpoint}
+        result = evaluate(checkpoints, self.tokenizer.path, documents, folder, on_progress=told)
+        self.index.evaluation = str(folder.relative_to(self.root))
+        self.outputs["bits_per_byte"] = {
+            name: {source: round(bits.bits_per_byte, 6) for source, bits in result.sources(name).items()}
+            | {"all": round(result.total(name).bits_per_byte, 6)}
+            for name in result.checkpoints
+        }
+        before, after = (result.total(name).bits_per_byte for name in ("before", "after"))
+        return f"{before:.3f} -> {after:.3f} bits per byte on {documents.num_rows:,} held-out documents"
+
+    def _report(self) -> str:
+        from tilth.report import write_report
+
+        path = write_report(self.root)
+        self.reused["report"] = False
+        self.outputs["report"] = str(path)
+        return str(path)
+
+    def _write_lock(self) -> None:
+        """Write ``recipe.lock.yaml``: the resolved recipe, versions and digests. It says nothing of time or place."""
+        data = {
+            "versions": versions(),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": self.digests,
+            "stages": [
+                {
+                    "name": stored.manifest.name,
+                    "fingerprint": stored.manifest.fingerprint,
+                    "set_digest": stored.manifest.account.set_digest,
+                    "documents": stored.manifest.account.documents_out,
+                    "bytes": stored.manifest.account.bytes_out,
+                }
+                for stored in self.chain.done
+            ],
+            **{key: value for key, value in self.outputs.items() if key != "report"},
+        }
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        write_atomically(self.root / "recipe.lock.yaml", text.encode())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide what comes out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # an extra that is not installed
+            continue
+    return found

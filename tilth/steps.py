@@ -1,0 +1,135 @@
+"""What each word of a recipe means: the stages of a step, the settings of a model.
+
+A step may need something that is fitted to the documents before it (a scorer, a cut); ``Fitting`` is asked for it, and
+may say that it is not there yet.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from tilth.corpus.chain import Stored
+from tilth.corpus.stage import Asset, Stage
+from tilth.recipe import (
+    DeduplicateStep,
+    HoldOutStep,
+    NormaliseStep,
+    Recipe,
+    RulesStep,
+    ScoreStep,
+    SelectStep,
+    Step,
+    TokenizerRecipe,
+    TrainRecipe,
+)
+from tilth.tokenize.sentencepiece_bpe import TokenizerSettings
+from tilth.train.job import TrainConfig, TrainJob
+from tilth.train.layout import Layout
+from tilth.train.model import ModelConfig
+
+Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
+
+
+class Fitting(Protocol):
+    """Gives what a stage needs from the documents that enter it."""
+
+    def scorer(self, step: ScoreStep, head: Stored) -> Asset:
+        """Return the fastText model of a step."""
+
+
+def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
+    """Return what makes the stages of a step, in order. Raises ``UserError`` for a preset or rule that is unknown."""
+    match step:
+        case NormaliseStep():
+            from tilth.filters.normalise import Normalise
+
+            return [lambda head: Normalise(step.name)]
+        case RulesStep():
+            from tilth.filters.apply_rules import ApplyRules
+            from tilth.filters.measure import Measure
+
+            measure = Measure(f"{step.name}-signals", (step.preset,))
+            rules = ApplyRules(step.name, step.preset, overrides(step), step.inverse)
+            return [lambda head: measure, lambda head: rules]
+        case DeduplicateStep():
+            from tilth.filters.exact import ExactDuplicates
+
+            order = step.priority or [source.name for source in recipe.sources]
+            return [lambda head: ExactDuplicates(step.name, tuple(order))]
+        case HoldOutStep():
+            from tilth.filters.hold_out import HoldOut
+
+            return [lambda head: HoldOut(step.name, step.fraction, recipe.seed)]
+        case ScoreStep():
+            from tilth.filters.score import Score
+
+            return [lambda head: Score(step.name, fitting.scorer(step, head), step.label)]
+        case SelectStep():
+            from tilth.selection.fit import fit_cut
+            from tilth.selection.keep_best import KeepBest
+
+            def keep_best(head: Stored) -> Stage:
+                cut = fit_cut(head, step.by, step.keep)
+                return KeepBest(step.name, step.by, cut.score, cut.id, step.inverse)
+
+            return [keep_best]
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Raise ``UserError`` for what a step's own code refuses: presets, rules, limits, vocabularies, layouts."""
+    for step in recipe.stages:
+        if isinstance(step, RulesStep):
+            resolved(step.preset, overrides(step))
+    if recipe.tokenizer is not None:
+        tokenizer_settings(recipe.tokenizer, recipe.seed)
+    if recipe.train is not None and recipe.tokenizer is not None:
+        train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, Path("tokens")).check()
+
+
+def overrides(step: RulesStep) -> tuple[tuple[str, float | None, float | None], ...]:
+    raise NotImplementedError
+
+
+def scorer_settings(a, b):
+    raise NotImplementedError
+
+
+def resolved(a, b):
+    raise NotImplementedError
+
+
+def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:
+    """Return the settings of a tokenizer's training."""
+    return TokenizerSettings(vocabulary_size=wanted.vocabulary, seed=seed, sample_bytes=wanted.sample)
+
+
+def train_job(wanted: TrainRecipe, seed: int, vocabulary: int, tokens: Path) -> TrainJob:
+    """Return the training run that a recipe describes, on a tokenizer's vocabulary and a folder of token shards."""
+    return TrainJob(
+        model=ModelConfig(
+            vocabulary_size=vocabulary,
+            layers=wanted.layers,
+            hidden_size=wanted.hidden,
+            heads=wanted.heads,
+            ffn_hidden_size=wanted.feed_forward,
+            sequence_length=wanted.sequence,
+            position=wanted.position,
+        ),
+        optimisation=TrainConfig(
+            steps=wanted.steps,
+            batch_size=wanted.batch,
+            micro_batch_size=wanted.micro_batch,
+            learning_rate=wanted.rate,
+            minimum_learning_rate=wanted.rate * wanted.final_rate,
+            warmup_steps=wanted.warmup,
+            schedule=wanted.schedule,
+            decay_steps=wanted.decay,
+            weight_decay=wanted.weight_decay,
+            gradient_clipping=wanted.clip,
+            checkpoint_every=wanted.checkpoint_every,
+        ),
+        tokens=str(tokens),
+        layout=Layout(wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel),
+        seed=seed,
+        weights=wanted.weights,
+    )

@@ -1,0 +1,59 @@
+"""Answers of the ledger as text for a terminal: one document's story, and what another limit would keep."""
+
+from tilth.corpus.why import Event, Story
+from tilth.filters.what_if import WhatIf
+
+CLIP = 200  # characters of a text's beginning
+
+
+def story_text(story: Story) -> str:
+    """Return a document's story: one line a stage, its measures and edits below it."""
+    lines = [f"document {story.id}", f"source   {story.source}, part {story.part}"]
+    if story.text is not None:
+        begin = " ".join(story.text[: 2 * CLIP].split())[:CLIP]
+        lines.append(f"text     {len(story.text.encode()):,} bytes: {begin}{'…' if len(story.text) > CLIP else ''}")
+    lines.append("")
+    for event in story.events:
+        lines += _event_lines(event)
+    return "\n".join(lines)
+
+
+def _event_lines(event: Event) -> list[str]:
+    said = event.verdict
+    if event.drop is not None:
+        drop = event.drop
+        said += f" by {drop['rule']}"
+        if drop["value"] is not None and drop["limit"] is not None:
+            said += f": {drop['value']:.6g}, limit {drop['limit']:.6g}"
+        if drop["other"]:
+            said += f": {drop['other']} stayed"
+        if drop["detail"]:
+            said += f": {drop['detail']}"
+    lines = [f"{event.stage:<18} {said}"]
+    lines += [f"{'':<18}   {name} = {value:.6g}" for name, value in event.signals.items()]
+    for edit in event.edits:
+        change = f"{edit['original']!r} -> {edit['replacement']!r}"
+        lines.append(f"{'':<18}   {edit['rule']} at {edit['start']}..{edit['end']}: {change}")
+    return lines
+
+
+def what_if_text(answer: WhatIf) -> str:
+    """Return what a changed limit keeps, beside what the run kept, by source."""
+    asked = ", ".join(f"{rule} in [{_bound(low)}, {_bound(high)}]" for rule, low, high in answer.limits)
+    lines = [
+        f"{answer.stage}: {asked}",
+        "documents that pass this stage; what later stages would make of them is not counted",
+        "",
+        f"{'source':<20} {'entered':>10} {'kept now':>10} {'kept then':>10} {'change':>8} {'MB now':>9} {'MB then':>9}",
+    ]
+    for name, row in [*answer.sources.items(), ("all", answer.total)]:
+        change = row.documents_then - row.documents_now
+        lines.append(
+            f"{name:<20} {row.documents:>10,} {row.documents_now:>10,} {row.documents_then:>10,} {change:>+8,} "
+            f"{row.bytes_now / 1e6:>9,.2f} {row.bytes_then / 1e6:>9,.2f}"
+        )
+    return "\n".join(lines)
+
+
+def _bound(limit: float | None) -> str:
+    return "" if limit is None else f"{limit:g}"
