@@ -10,12 +10,15 @@ figures, the length of the runs of a source does.
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,19 @@ def anonymous_bytes() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def index_memory(token_set: TokenSet) -> tuple[int, int]:
+    """Return the peak of what NumPy and Arrow allocated for an index, and what the process grew by: bytes.
+
+    To be called in a process of its own: what was allocated before and freed meanwhile would hide the index.
+    """
+    before = anonymous_bytes()
+    tracemalloc.start()
+    order = TrainingOrder(token_set, SEQUENCE, 1)
+    order.batch(0, SOURCES * 4)  # the permutations of all sources
+    peak = tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory()
+    return peak, anonymous_bytes() - before
+
+
 def timed(call: Callable[[], Any], repeats: int) -> float:
     """Return the best seconds of some calls."""
     best = float("inf")
@@ -93,17 +109,17 @@ def reading_rate(read: Callable[[int], int], seconds: float) -> float:
 def measure_tilth(token_set: TokenSet, seconds: float) -> dict[str, float]:
     """Return our figures."""
     TrainingOrder(token_set, SEQUENCE, 1).batch(0, 1)  # compile
-    before = anonymous_bytes()
     order = TrainingOrder(token_set, SEQUENCE, 1)
-    order.batch(0, SOURCES * 4)  # the permutations of all sources
-    memory = anonymous_bytes() - before
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        peak, growth = process.submit(index_memory, token_set).result()
     epoch = sum(order.samples_per_epoch.values())
     half, past = order.batch(0, min(epoch // 2, 2_000)), TrainingOrder(token_set, SEQUENCE, 1)
     past.batch(3 * epoch, 1)  # a run of three epochs
     kept = float(np.mean([np.array_equal(half[k], past.batch(k, 1)[0]) for k in range(200)]))
     return {
         "index_seconds": timed(lambda: TrainingOrder(token_set, SEQUENCE, 1).batch(0, SOURCES * 4), 3),
-        "index_megabytes": memory / 1e6,
+        "index_peak_megabytes": peak / 1e6,
+        "index_process_growth_megabytes": growth / 1e6,
         "read_million_tokens_per_second": reading_rate(
             lambda call: order.batch(call * BATCH % epoch, BATCH).size - BATCH, seconds
         )
@@ -190,7 +206,8 @@ def measure_megatron(token_set: TokenSet, folder: Path, seconds: float) -> dict[
 
 FLOORS: dict[str, tuple[str, float]] = {
     "index_seconds": ("at most", 2.0),
-    "index_megabytes": ("at most", 200.0),
+    "index_peak_megabytes": ("at most", 200.0),
+    "index_process_growth_megabytes": ("at most", 200.0),
     "read_million_tokens_per_second": ("at least", 20.0),
     "samples_kept_past_an_epoch": ("at least", 1.0),
 }
