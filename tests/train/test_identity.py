@@ -54,12 +54,12 @@ def test_what_does_not_change_the_past_may_change(job: TrainJob) -> None:
 @pytest.mark.parametrize(
     ("job", "data", "words"),
     [
-        (JOB, "other data", "data: this checkpoint was trained with 'data', the job says 'other data'"),
+        (JOB, "other data", "data: this checkpoint was trained on other tokens (fingerprint data, found other data)"),
         (changed(seed=1), "data", "seed: this checkpoint was trained with 0, the job says 1"),
         (changed(model={"heads": 8}), "data", "model.heads: this checkpoint was trained with 4, the job says 8"),
         (changed(optimisation={"batch_size": 16}), "data", "optimisation.batch_size"),
         (changed(optimisation={"beta2": 0.99}), "data", "optimisation.beta2"),
-        (changed(weights={"a": 1.0}), "data", "weights"),
+        (changed(weights={"a": 1.0}), "other data", "weights"),  # the cause is named, not its effect
         (changed(optimisation={"learning_rate": 1e-3}), "data", "the learning rate of step 1 was 0.002"),
         (changed(optimisation={"schedule": "cosine"}), "data", "the learning rate of step 2"),
         (changed(optimisation={"decay_steps": 14}), "data", "the learning rate of step 8"),

@@ -87,7 +87,13 @@ def _beginning(job: TrainJob) -> dict[str, Any]:
 def _check_equal(found: Checkpoint, now: dict[str, Any]) -> None:
     """Compare what decided ``found`` with what would decide it now, in the fields that both name."""
     both = found.identity.keys() & now.keys()
-    for place, old, new in _differences({k: found.identity[k] for k in both}, {k: now[k] for k in both}):
+    differences = _differences({name: found.identity[name] for name in both}, {name: now[name] for name in both})
+    for place, old, new in sorted(differences, key=lambda difference: difference[0] == "data"):
+        if place == "data":
+            raise UserError(
+                f"{found.path}: data: this checkpoint was trained on other tokens (fingerprint {old}, found {new}); "
+                f"restore them, or train in another folder"
+            )
         name = place.removeprefix("optimisation.")
         if place == name or name not in FREE | RATES:
             raise UserError(
