@@ -1,0 +1,81 @@
+"""What a code point is to the word kernels: one uint16 of class bits for each of the 0x110000 code points.
+
+The table costs 2.2 MB and 60 ms once a process, and turns every question of a kernel about a character into one load;
+the part of it that English prose touches stays in the first-level cache. It is built when first asked for, so importing
+costs nothing.
+"""
+
+import unicodedata
+from functools import cache
+from typing import Final
+
+import numpy as np
+
+CODE_POINTS: Final = 0x110000
+
+SPACE: Final = 1  # str.isspace
+LOWER: Final = 2  # a letter that is lower case or has no case
+UPPER: Final = 4  # a letter that is upper or title case or has no case
+PREFIX: Final = 8  # splits off the front of a word
+SUFFIX: Final = 16  # splits off the back of a word
+INFIX: Final = 32  # splits a word wherever it stands: the ellipsis and pictures
+QUOTE: Final = 64  # stands beside the full stop that ends a sentence without a space
+BEFORE_STOP: Final = 128  # a full stop after it is a word of its own; lower-case letters do the same
+CURRENCY: Final = 256  # splits off the front, and off the back of a digit
+SYMBOL: Final = 512  # a word made of nothing else is no word to Gopher
+BREAK: Final = 1024  # ends a line, as in str.splitlines
+LETTER: Final = LOWER | UPPER
+
+# The marks that spaCy 3.8 splits off English words (spacy/lang/char_classes.py). Others, such as @ / \ ^ or the bullet,
+# stay on their word.
+_PUNCTUATION: Final = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
+_QUOTES: Final = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
+_CURRENCY: Final = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
+_PREFIX_ONLY: Final = "§%="
+_DASHES: Final = "—–"
+_BEFORE_STOP: Final = "0123456789%²-+|()?:" + _PUNCTUATION + _QUOTES
+
+# datatrove 0.10.1, utils/text.py, PUNCTUATION_SET: 281 code points, hexadecimal, ranges inclusive.
+_SYMBOLS: Final = """
+0-8 b-1f 21-2f 3a-40 5b-60 7b-9f ab b4 bb 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362
+1367-1368 166e 1735-1736 17d4-17d6 17d9-17da 1803 1809 1944-1945 1aa8-1aab 1b5a-1b5b 1b5e-1b5f 1b7d-1b7e
+1c3b-1c3c 1c7e-1c7f 2013-2014 2019 201c-201e 2026 203c-203d 2047-2049 2236 2501 25ba 2e2e 2e3c 2e53-2e54
+3001-3002 3008-300d 3010-3011 a4ff a60e-a60f a6f3 a6f7 a876-a877 a8ce-a8cf a92f a9c8-a9c9 aa5d-aa5f aaf0-aaf1
+abeb fe52 fe56-fe57 ff01 ff05 ff08-ff09 ff0c ff0e ff11 ff1a-ff1b ff1f ff5e ff61 10a56-10a57 10f55-10f59
+10f86-10f89 11047-11048 110be-110c1 11141-11143 111c5-111c6 111cd 111de-111df 11238-11239 1123b-1123c 112a9
+1144b-1144c 115c2-115c3 115c9-115d7 11641-11642 1173c-1173e 11944 11946 11a42-11a43 11a9b-11a9c 11c41-11c42
+11ef7-11ef8 11f43-11f44 16a6e-16a6f 16af5 16b37-16b38 16b44 16e98 1bc9f 1da88
+"""
+
+_LETTER_BITS: Final = {"Ll": LOWER, "Lu": UPPER, "Lt": UPPER, "Lm": LOWER | UPPER, "Lo": LOWER | UPPER}
+_PICTURE: Final = PREFIX | SUFFIX | INFIX  # general category So
+_ASSIGNED: Final = 0x40000  # nothing above is a letter, a symbol or a space: tags, variation selectors, private use
+
+
+@cache
+def character_classes() -> np.ndarray:
+    """Return the class bits of every code point: uint16, 0x110000 values, read-only.
+
+    Letters and pictures follow the ``unicodedata`` of this Python (``unicodedata.unidata_version``).
+    """
+    table = np.zeros(CODE_POINTS, np.uint16)
+    bits = {**_LETTER_BITS, "So": _PICTURE}
+    category = unicodedata.category
+    table[:_ASSIGNED] = [bits.get(category(character), 0) for character in map(chr, range(_ASSIGNED))]
+
+    def mark(characters: str, bit: int) -> None:
+        table[[ord(character) for character in characters]] |= bit
+
+    mark("".join(c for c in map(chr, range(0x10000)) if c.isspace()), SPACE)
+    mark("\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", BREAK)  # str.splitlines
+    mark(_PUNCTUATION + _QUOTES + _DASHES, PREFIX | SUFFIX)
+    mark(_PREFIX_ONLY, PREFIX)
+    mark(_CURRENCY, PREFIX | CURRENCY)
+    mark("…", INFIX)
+    mark(_QUOTES, QUOTE)
+    mark(_BEFORE_STOP, BEFORE_STOP)
+    for span in _SYMBOLS.split():
+        first, _, last = span.partition("-")
+        table[int(first, 16) : int(last or first, 16) + 1] |= SYMBOL
+    table.flags.writeable = False
+    return table
