@@ -25,7 +25,7 @@ from tilth.corpus.errors import UserError
 from tilth.corpus.readers import read_part
 from tilth.corpus.sources import Source, check_allowance
 from tilth.corpus.splits import Part
-from tilth.corpus.stage import GroupStage, MapStage, Stage, fingerprint
+from tilth.corpus.stage import Effect, GroupStage, MapStage, Stage, fingerprint
 from tilth.corpus.store import (
     DROPS,
     Lineage,
@@ -98,7 +98,7 @@ class ReadTask:
 
     def run(self) -> None:
         """Read every slice and commit."""
-        with PartWriter(self.folder, self.part, self.fingerprint, writes_text=True) as writer:
+        with PartWriter(self.folder, self.part, self.fingerprint, Effect.EDITS) as writer:
             for chunk in read_part({self.source.name: self.source}, self.input):
                 writer.read(chunk.documents, chunk.drops, chunk.records)
             writer.commit()

@@ -67,7 +67,7 @@ def document_id(source: str, locator: str) -> bytes:
 def documents(columns: dict[str, Sequence[object] | pa.Array]) -> pa.RecordBatch:
     """Build a document batch from ``id``, ``text``, ``source`` and any optional columns; derive the rest.
 
-    Raises ``pyarrow.ArrowInvalid`` where the columns differ in length or hold the wrong type.
+    Raises ``ValueError`` (``pyarrow.ArrowInvalid`` is one) where the columns differ in length or hold the wrong type.
     """
     text = columns["text"]
     if not isinstance(text, pa.Array):

@@ -2,9 +2,11 @@
 
 Counts alone would let one document be swapped for another, so the law also holds for the sum of the ids: a 128-bit
 sum is free of order and additive over parts, and so is the set digest, which sums a mix of id and text digest. Two
-runs with equal set digests put out the same documents with the same texts.
+runs with equal set digests put out the same documents with the same texts. And what a stage neither dropped nor edited
+must leave every batch as it came, text and source: a silent change would be believed by every stage after it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.document import halves
-from tilth.corpus.stage import Outcome
+from tilth.corpus.document import halves, text_bytes, text_digests
+from tilth.corpus.stage import Effect, Outcome
 
 Counts = dict[str, list[int]]  # name -> [documents, bytes]
 
@@ -67,26 +69,30 @@ class Account:
         self.bytes_in += _sum(documents, "bytes") + _sum(drops, "bytes")
         self._out(documents, drops)
 
-    def judge(self, batch: pa.RecordBatch, outcome: Outcome, *, texts_change: bool) -> None:
+    def judge(self, batch: pa.RecordBatch, outcome: Outcome, effect: Effect) -> None:
         """Count what a stage said about ``batch``.
 
-        Raises ``LedgerError`` where a signal has another length than the batch, or where a text changed in a stage
-        that may not change texts.
+        Raises ``LedgerError`` where a signal has another length than the batch, where the stage did more than its
+        ``effect`` says, or where a document changed that it did not say it changed.
         """
         for name, array in outcome.signals.items():
             if len(array) != batch.num_rows:
                 raise LedgerError(f"signal '{name}' has {len(array)} values for {batch.num_rows} documents")
+        if outcome.edits.num_rows and effect is not Effect.EDITS:
+            raise LedgerError("a stage that may not change texts returned edits")
+        if outcome.drops.num_rows and effect is Effect.MEASURES:
+            raise LedgerError("a stage that only measures dropped documents")
+        _check_untouched(batch, outcome)
         self.documents_in += batch.num_rows
         self.bytes_in += _sum(batch, "bytes")
-        if texts_change:
+        if effect is Effect.EDITS:
+            _check_derived(outcome.kept)
             edits = outcome.edits
             self.edited_bytes += int(pc.sum(pc.binary_length(edits.column("replacement"))).as_py() or 0) - int(
                 pc.sum(pc.subtract(edits.column("end"), edits.column("start"))).as_py() or 0
             )
             for rule, count in _counts(edits.column("rule")):
                 self.edits[rule] = self.edits.get(rule, 0) + count
-        elif outcome.edits.num_rows:
-            raise LedgerError("a stage that may not change texts returned edits")
         self.id_balance = _minus(self.id_balance, _id_sum(batch), -1)
         self._out(outcome.kept, outcome.drops)
         self.id_balance = _minus(self.id_balance, _id_sum(outcome.kept), 1)
@@ -97,9 +103,7 @@ class Account:
             add(self.kept, source, documents, size)
         for source, rule, documents, size in _grouped(drops, ["source", "rule"]):
             add(self.dropped.setdefault(source, {}), rule, documents, size)
-        if kept.num_rows:
-            total = document_sums(halves(kept.column("id")), halves(kept.column("digest")))
-            self.digest_sum = _minus(self.digest_sum, total, -1)
+        self.digest_sum = _minus(self.digest_sum, _digest_sum(kept), -1)
 
     def check(self, folder: str, part: int) -> None:
         """Raise ``LedgerError`` unless documents, bytes and ids balance."""
@@ -187,6 +191,38 @@ def splitmix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def _check_untouched(batch: pa.RecordBatch, outcome: Outcome) -> None:
+    """Raise ``LedgerError`` unless all left in their sources, and what was neither dropped nor edited as it came."""
+    drops, edits = outcome.drops.column("id"), outcome.edits.column("id")
+    if _digest_sum(_without(_without(batch, drops), edits)) != _digest_sum(_without(outcome.kept, edits)):
+        raise LedgerError("documents left that did not come so, and no edit says why")
+    left = Counter(_sources(outcome.kept))
+    left.update(_sources(outcome.drops))
+    if left != _sources(batch):
+        raise LedgerError(f"documents changed their source: {dict(_sources(batch))} in, {dict(left)} out and dropped")
+
+
+def _check_derived(documents: pa.RecordBatch) -> None:
+    """Raise ``LedgerError`` unless ``bytes`` and ``digest`` are those of the texts: 0.3 µs a document and 10 GB/s."""
+    text = documents.column("text")
+    if not text_bytes(text).equals(documents.column("bytes")):
+        raise LedgerError("column 'bytes' does not hold the lengths of the texts")
+    if not text_digests(text).equals(documents.column("digest")):
+        raise LedgerError("column 'digest' does not hold the digests of the texts")
+
+
+def _without(batch: pa.RecordBatch, ids: pa.Array) -> pa.RecordBatch:
+    return batch.filter(pc.invert(pc.is_in(batch.column("id"), value_set=ids))) if len(ids) else batch
+
+
+def _sources(batch: pa.RecordBatch) -> Counter[str]:
+    return Counter(dict(_counts(batch.column("source"))))
+
+
+def _digest_sum(documents: pa.RecordBatch) -> tuple[int, int]:
+    return document_sums(halves(documents.column("id")), halves(documents.column("digest")))
 
 
 def _id_sum(batch: pa.RecordBatch) -> tuple[int, int]:

@@ -25,7 +25,7 @@ import xxhash
 from tilth.corpus.document import DOCUMENT, DROP, EDIT
 from tilth.corpus.errors import UserError
 from tilth.corpus.ledger import Account
-from tilth.corpus.stage import Outcome
+from tilth.corpus.stage import Effect, Outcome
 
 DOCUMENTS, SIGNALS, DROPS, EDITS = ".", "signals", "drops", "edits"
 ALWAYS_READ = ("id", "source", "bytes", "digest")
@@ -168,11 +168,11 @@ class PartWriter:
     Used as a context manager: leaving it with an exception leaves nothing behind.
     """
 
-    def __init__(self, folder: Path, part: int, fingerprint: str, *, writes_text: bool) -> None:
+    def __init__(self, folder: Path, part: int, fingerprint: str, effect: Effect) -> None:
         self.folder = folder
         self.part = part
         self.fingerprint = fingerprint
-        self.writes_text = writes_text
+        self.effect = effect
         self.account = Account()
         self.writers: dict[str, ArrowWriter] = {}
 
@@ -198,8 +198,8 @@ class PartWriter:
 
     def judge(self, batch: pa.RecordBatch, outcome: Outcome) -> None:
         """Take what a stage said about ``batch``."""
-        self.account.judge(batch, outcome, texts_change=self.writes_text)
-        if self.writes_text:
+        self.account.judge(batch, outcome, self.effect)
+        if self.effect is Effect.EDITS:
             self._write(DOCUMENTS, outcome.kept.select(DOCUMENT.names), DOCUMENT, even_empty=True)
         if outcome.signals:
             names = sorted(outcome.signals)
@@ -212,7 +212,7 @@ class PartWriter:
     def commit(self) -> Receipt:
         """Check the law, name the files, write the receipt. Raises ``LedgerError`` before anything shows."""
         self.account.check(str(self.folder), self.part)
-        if self.writes_text and DOCUMENTS not in self.writers:
+        if self.effect is Effect.EDITS and DOCUMENTS not in self.writers:
             self._write(DOCUMENTS, pa.RecordBatch.from_pylist([], schema=DOCUMENT), DOCUMENT, even_empty=True)
         files = {}
         for place in sorted(self.writers):

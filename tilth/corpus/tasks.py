@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import Effect, GroupStage, MapStage
+from tilth.corpus.stage import GroupStage, MapStage
 from tilth.corpus.store import Lineage, PartWriter, is_temporary, write_atomically
 
 
@@ -51,8 +51,7 @@ class MapTask:
 
     def run(self) -> None:
         """Apply the stage to every batch of the part and commit."""
-        writes_text = self.stage.effect is Effect.EDITS
-        with PartWriter(self.folder, self.part, self.fingerprint, writes_text=writes_text) as writer:
+        with PartWriter(self.folder, self.part, self.fingerprint, self.stage.effect) as writer:
             for batch in self.lineage.read(self.part, self.stage.columns, self.stage.needs):
                 writer.judge(batch, self.stage.apply(batch))
             writer.commit()
@@ -106,9 +105,8 @@ class GroupJob:
 
     def apply(self, part: int, tables: Sequence[pa.Table]) -> None:
         """Apply the reduced rows to the documents of a part and commit it."""
-        writes_text = self.stage.effect is Effect.EDITS
         rows = pa.concat_tables(tables).sort_by([("id", "ascending")]).combine_chunks() if tables else self.no_rows()
-        with PartWriter(self.folder, part, self.fingerprint, writes_text=writes_text) as writer:
+        with PartWriter(self.folder, part, self.fingerprint, self.stage.effect) as writer:
             for batch in self.lineage.read(part, self.stage.columns, self.stage.needs):
                 writer.judge(batch, self.stage.apply(batch, rows))
             writer.commit()
