@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -76,8 +77,8 @@ def tokenize(stored: Stored, tokenizer: Tokenizer, folder: Path, engine: Engine,
     return token_set
 
 
-def _receipt(folder: Path, part: int) -> dict[str, dict[str, object]]:
-    data: dict[str, dict[str, object]] = orjson.loads(receipt_path(folder, part).read_bytes())
+def _receipt(folder: Path, part: int) -> dict[str, Any]:
+    data: dict[str, Any] = orjson.loads(receipt_path(folder, part).read_bytes())
     return data
 
 
