@@ -7,16 +7,15 @@ Any supervised softmax model will do, PreSelect's and DCLM's quality models as w
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
-import xxhash
 
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Effect, MapStage, Outcome
-from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model, mapped
-
-CHUNK = 1 << 24  # bytes hashed at a time
+from tilth.corpus.store import file_digest
+from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,10 @@ class Score(MapStage):
 @lru_cache(maxsize=8)
 def verified_model(path: str, digest: str) -> FastTextModel:
     """Return the model at ``path``, loaded once a process, after its content was found to have ``digest``."""
-    found = file_digest(path)
+    try:
+        found = file_digest(Path(path))
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); give the path of a fastText model") from error
     if found != digest:
         raise UserError(f"{path}: digest is {found}, expected {digest}; the model was changed: check the recipe again")
     return load_model(path)
-
-
-def file_digest(path: str) -> str:
-    """Return the xxh3-128 of a model file as 32 hex digits: what ``Asset.digest`` holds."""
-    data = mapped(path)
-    state = xxhash.xxh3_128()
-    for first in range(0, len(data), CHUNK):
-        state.update(data[first : first + CHUNK].data)
-    return str(state.hexdigest())

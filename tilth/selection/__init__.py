@@ -1,0 +1,1 @@
+"""Training scorers, cutting by score, quotas and mixtures. This room imports the filters and corpus rooms only."""
