@@ -4,6 +4,7 @@ No column is ever held whole: an axis comes from a sample of at most 4,096 value
 by batch. How many documents lie outside the limits is counted from the values, not from the bins.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ SAMPLE = 4096  # values a part
 BINS = 40
 # A count whose largest values are this many times the median (numbers of words are) is told on a logarithmic axis.
 LONG_TAIL = 20
-FAR = 20  # a limit this many widths of the data away is told in words, not drawn
+FAR = 20  # a limit more than so many widths of the data away is told in words, not drawn
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class _Tally:
             logarithmic=self.bins.logarithmic,
             low=limited.low,
             high=limited.high,
+            strict=limited.strict,
             inverted=limited.inverted,
             documents=self.documents,
             outside=self.outside,
@@ -102,7 +104,8 @@ def axis(sample: np.ndarray, low: float | None = None, high: float | None = None
     first, middle, last = np.quantile(known, [0.002, 0.5, 0.998]).tolist()
     if known[0] >= 0 and last > LONG_TAIL * max(1.0, middle):
         return Axis(_decades(max(1.0, first), last, [limit for limit in limits if limit >= 1]), True)
-    near = [limit for limit in limits if first - FAR * (last - first) <= limit <= last + FAR * (last - first)]
+    reach = FAR * max(last - first, abs(first), abs(last)) or math.inf  # of zeros alone, the limit is all there is
+    near = [limit for limit in limits if first - reach <= limit <= last + reach]
     start, end = min([first, *near]), max([last, *near])
     if known[0] >= 0 and known[-1] <= 1 and end > 0.4:
         return Axis(np.linspace(0, 1, BINS + 1), False)
@@ -110,7 +113,8 @@ def axis(sample: np.ndarray, low: float | None = None, high: float | None = None
         start = 0.0
     if (known == np.round(known)).all() and end - start < BINS:
         return Axis(np.arange(np.floor(start), np.ceil(end) + 2) - 0.5, False)
-    end = end if end > start else start + max(abs(start), 1.0) * 0.1
+    if end - start <= 1e-9 * max(abs(start), abs(end), 1e-9):
+        end = start + 0.1 * max(abs(start), 1.0)
     # a limit at the very end of the axis would hide behind its frame
     return Axis(np.linspace(start, end + 0.05 * (end - start), BINS + 1), False)
 

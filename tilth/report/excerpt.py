@@ -49,15 +49,22 @@ def not_a_character(code: int) -> bool:
 
 
 def excerpts(batch: pa.RecordBatch, rows: pa.Array) -> list[Excerpt]:
-    """Return the documents of ``batch`` (``id``, ``source``, ``bytes``, ``text``) at ``rows``, in that order.
+    """Return the documents of ``batch`` (``id``, ``source``, ``bytes``, ``digest``, ``text``) at ``rows``, in order.
 
     Texts are clipped in Arrow, so that a document of 10 MB never becomes a Python string.
     """
-    chosen = batch.select(["id", "source", "bytes"]).take(rows)
+    chosen = batch.select(["id", "source", "bytes", "digest"]).take(rows)
     texts = batch.column("text").take(rows)
     lengths = pc.utf8_length(texts).to_pylist()
     beginnings = pc.utf8_slice_codeunits(texts, 0, CHARACTERS).to_pylist()
     return [
-        Excerpt(row["id"].hex(), row["source"], row["bytes"], printable(beginning), length > CHARACTERS)
+        Excerpt(
+            row["id"].hex(),
+            row["source"],
+            row["bytes"],
+            row["digest"].hex(),
+            printable(beginning),
+            length > CHARACTERS,
+        )
         for row, beginning, length in zip(chosen.to_pylist(), beginnings, lengths, strict=True)
     ]

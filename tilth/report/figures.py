@@ -1,6 +1,6 @@
 """The pictures of the report: values of ``tilth.report.model`` in, matplotlib figures out.
 
-Every figure is 5.2 inches wide, so that its text keeps its size on a phone, and puts names above bars instead of beside
+Every figure is 4.6 inches wide, so that its text keeps its size on a phone, and puts names above bars instead of beside
 them: a column of names would take half of that width. ``tilth.report.svg.as_svg`` makes them part of a page; to save
 one as a file, call ``figure.savefig("funnel.svg")`` within ``tilth.report.svg.style()``.
 """
@@ -18,7 +18,7 @@ from tilth.report.model import Distribution, Evaluation, RuleDrops, ScorerMetric
 from tilth.report.svg import DROPPED, FAINT, GRID, HELD_OUT, INK, KEPT, WIDTH, style
 
 ROW = 0.5  # inches: a bar and the line of text above it
-NAME = 30  # characters of a name that fit above a bar
+NAME = 24  # characters of a name that fit above a bar
 ROWS = 15  # bars; the tables have them all
 
 
@@ -65,7 +65,7 @@ def drops_by_rule(rules: Sequence[RuleDrops]) -> Figure:
         most = max(drops.dropped.documents for drops in rows)
         for place, drops in enumerate(rows):
             axes.barh(place, drops.dropped.documents / most, height=0.36, color=DROPPED)
-            axes.text(0, place - 0.27, short(drops.rule, 40), va="bottom")
+            axes.text(0, place - 0.27, short(drops.rule, 36), va="bottom")
             axes.text(1, place - 0.27, formats.count(drops.dropped.documents), va="bottom", ha="right")
         axes.set_xlim(0, 1)
         axes.set_xticks([])
@@ -96,8 +96,8 @@ def distribution(shown: Distribution) -> Figure:
         if shown.logarithmic:
             axes.set_xscale("log")
         axes.set_xlim(edges[0], edges[-1])
-        for word, limit in (("at least", shown.low), ("at most", shown.high)):
-            if limit is not None and edges[0] <= limit <= edges[-1]:
+        for word, limit in shown.limits:
+            if edges[0] <= limit <= edges[-1]:
                 axes.axvline(limit, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
                 right = _place(limit, shown) > 0.5
                 axes.annotate(

@@ -17,21 +17,31 @@ class Limited:
     rule: str
     low: float | None = None
     high: float | None = None
+    strict: bool = False  # a limit is itself too much
     inverted: bool = False  # documents that break the limits are kept instead
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Tell which of ``values`` (float64, no NaN) keep to the limits: bool."""
         within = np.ones(len(values), bool)
         if self.low is not None:
-            within &= values >= self.low
+            within &= values > self.low if self.strict else values >= self.low
         if self.high is not None:
-            within &= values <= self.high
+            within &= values < self.high if self.strict else values <= self.high
         return within
 
 
 def rule_limits(chain: Iterable[Stored]) -> Iterator[Limited]:
-    """Yield every rule that a run applied, with the limits that were in force."""
-    return iter(())
+    """Yield every rule that a run applied, with the limits that were in force then, whatever a preset says today."""
+    for stored in chain:
+        config = stored.manifest.description
+        if config["stage"] == "ApplyRules":
+            preset, _, _ = config["preset"].rpartition("@")
+            for rule in config["rules"]:
+                limits, name = rule["limits"], f"{preset}.{rule['name']}"
+                inverted = rule["inverse"] != config["inverse"]
+                yield Limited(
+                    name, stored.manifest.name, name, limits["low"], limits["high"], limits["strict"], inverted
+                )
 
 
 def score_cuts(chain: Iterable[Stored]) -> Iterator[Limited]:

@@ -83,10 +83,17 @@ class Distribution:
     logarithmic: bool
     low: float | None
     high: float | None
+    strict: bool  # a limit is itself too much
     inverted: bool  # documents outside the limits are kept instead
     documents: int
     outside: int
     unmeasured: int
+
+    @property
+    def limits(self) -> tuple[tuple[str, float], ...]:
+        """The limits there are, each with its words."""
+        low, high = ("more than", "less than") if self.strict else ("at least", "at most")
+        return tuple((word, limit) for word, limit in ((low, self.low), (high, self.high)) if limit is not None)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class Excerpt:
     id: str  # 32 hex digits
     source: str
     bytes: int
+    digest: str  # of the whole text, 32 hex digits
     text: str
     clipped: bool
 

@@ -133,11 +133,7 @@ def cards(report: Report) -> list[Card]:
 def told(shown: Distribution) -> str:
     """Return what a histogram shows, in words: the limits, the share outside, what was not measured."""
     known = shown.documents - shown.unmeasured
-    limits = [
-        f"{word} {formats.decimal(limit)}"
-        for word, limit in (("at least", shown.low), ("at most", shown.high))
-        if limit is not None
-    ]
+    limits = [f"{word} {formats.decimal(limit)}" for word, limit in shown.limits]
     parts = []
     if limits:
         verb = "breaks" if shown.outside == 1 else "break"
@@ -153,8 +149,8 @@ def told(shown: Distribution) -> str:
         parts.append(f"{formats.count(shown.unmeasured)} could not be measured")
     parts += [
         f"The limit {formats.decimal(limit)} is beyond the picture"
-        for limit in (shown.low, shown.high)
-        if limit is not None and not shown.edges[0] <= limit <= shown.edges[-1]
+        for _, limit in shown.limits
+        if not shown.edges[0] <= limit <= shown.edges[-1]
     ]
     return ". ".join(parts) + "."
 
