@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -120,14 +120,17 @@ def receipt_path(folder: Path, part: int) -> Path:
 
 
 def read_receipt(folder: Path, part: int, fingerprint: str) -> Receipt | None:
-    """Return the receipt of a part, or None where it is absent or belongs to another configuration."""
+    """Return the receipt of a part, or None where it is absent, damaged or of another configuration."""
     path = receipt_path(folder, part)
     if not path.is_file():
         return None
-    data = json.loads(path.read_bytes())
-    if data.get("format") != FORMAT or data["fingerprint"] != fingerprint:
+    try:
+        data = json.loads(path.read_bytes())
+        if data["format"] != FORMAT or data["fingerprint"] != fingerprint:
+            return None
+        return Receipt.from_json(data)
+    except (ValueError, KeyError, TypeError):  # not what to_json gave: whatever it was, it commits nothing
         return None
-    return Receipt.from_json(data)
 
 
 class ArrowWriter:
@@ -137,7 +140,7 @@ class ArrowWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.temporary = temporary_name(path)
-        self.stream: IO[bytes] = self.temporary.open("wb")
+        self.stream = self.temporary.open("wb")
         # zstd level 1: a third of the disk at about 1 GB/s a core to read
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
         self.writer = pa.ipc.new_file(self.stream, schema, options=options)
@@ -158,7 +161,7 @@ class ArrowWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self.stream.close()
+        self.stream.raw.close()  # the stream's own close would write out its buffer, and fail once more on a full disk
         self.temporary.unlink(missing_ok=True)
 
 
@@ -219,6 +222,9 @@ class PartWriter:
             name = (Path(place) / part_name(self.part)).as_posix()
             files[name] = self.writers[place].commit()
         self.writers.clear()
+        for place in {DOCUMENTS, SIGNALS, DROPS, EDITS} - {Path(name).parent.as_posix() for name in files}:
+            # left by other code under the same version: readers would take it for this part's
+            (self.folder / place / part_name(self.part)).unlink(missing_ok=True)
         receipt = Receipt(self.part, self.fingerprint, self.account, files)
         data = json.dumps(receipt.to_json(), sort_keys=True, separators=(",", ":")).encode()
         write_atomically(receipt_path(self.folder, self.part), data)
@@ -362,5 +368,7 @@ def read_arrow(
                 yield batch if columns is None else batch.select(list(columns))
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; run the same command again to write it anew") from error
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; a decoder's has no number
+            raise
         raise UserError(f"{path}: damaged ({error}); run the same command again to write it anew") from error
