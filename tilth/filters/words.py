@@ -396,9 +396,9 @@ def _is_address(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> 
 
 
 @njit(cache=True, nogil=True)
-def _write_exception(fate: int, start: int, end: int, starts: np.ndarray, ends: np.ndarray, count: int) -> int:
+def _write_exception(fate: np.int64, start: int, end: int, starts: np.ndarray, ends: np.ndarray, count: int) -> int:
     """Write the pieces of an exception as words; return how many words there are now."""
-    begin = start
+    begin = np.int64(start)
     for piece in range(1, fate & 0xFF):
         starts[count] = begin
         begin = start + (fate >> 8 * piece & 0xFF)

@@ -1,0 +1,79 @@
+"""Splits texts into lines where ``str.splitlines`` does: byte positions, without the line breaks themselves.
+
+One pass, and only a byte below 0x1F or one of two lead bytes is looked at twice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from tilth.filters.characters import BREAK, character_classes
+from tilth.filters.words import decode
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a batch; document ``i`` has those from ``rows[i]`` to ``rows[i + 1]``.
+
+    ``starts`` and ``ends`` are int64 byte positions in the buffer, ``rows`` int64 of length documents + 1.
+    """
+
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+
+def split_lines(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Lines:
+    """Split the documents ``data[offsets[i] : offsets[i + 1]]`` (UTF-8) into lines; an empty document has none."""
+    data = data.view()
+    data.flags.writeable = False  # the kernels are compiled for one kind of array only
+    breaks = np.array([character_classes()[byte] & BREAK != 0 or byte in (0xC2, 0xE2) for byte in range(256)])
+    rows = np.zeros(len(offsets), np.int64)
+    nowhere = np.zeros(0, np.int64)
+    _find_lines(data, offsets, character_classes(), breaks, rows, nowhere, nowhere)
+    starts, ends = np.empty(rows[-1], np.int64), np.empty(rows[-1], np.int64)
+    _find_lines(data, offsets, character_classes(), breaks, rows, starts, ends)
+    return Lines(starts, ends, rows)
+
+
+@njit(cache=True, nogil=True)
+def _find_lines(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    classes: np.ndarray,
+    breaks: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+) -> None:
+    """Write the bounds of the lines where there is room for them, and their running number at each document.
+
+    ``breaks`` (bool, 256) says which bytes may begin a line break.
+    """
+    room = len(starts) > 0
+    count = 0
+    for document in range(len(offsets) - 1):
+        at, end = offsets[document], offsets[document + 1]
+        begin = at
+        while at < end:
+            if not breaks[data[at]]:
+                at += 1
+                continue
+            code, width = decode(data, at, end)
+            if classes[code] & BREAK == 0:
+                at += width
+                continue
+            if room:
+                starts[count], ends[count] = begin, at
+            count += 1
+            if code == 13 and at + 1 < end and data[at + 1] == 10:
+                width = 2
+            at += width
+            begin = at
+        if begin < end:
+            if room:
+                starts[count], ends[count] = begin, end
+            count += 1
+        rows[document + 1] = count
