@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 from tilth.corpus.chain import open_chain
 from tilth.filters.apply_rules import ApplyRules
 from tilth.filters.measure import Measure
-from tilth.filters.rules import Limits, Rule, judge
+from tilth.filters.rules import Limits, Rule, judge, preset
 from tilth.report.distributions import distributions
-from tilth.report.limits import Limited, rule_limits
+from tilth.report.limits import Limited, rule_limits, score_cuts
+from tilth.selection.keep_best import KeepBest
 
 GOPHER = "gopher.datatrove@1"
 PROSE = "The fox and the hound have been with us for a long time, and that is to be expected of them. "
@@ -23,7 +25,8 @@ def test_limits_hold_exactly_where_the_rule_does(
     low: float | None, high: float | None, strict: bool, values: list[float]
 ) -> None:
     limited = Limited("signal", "stage", "rule", low, high, strict)
-    verdicts = judge([Rule("rule", Limits(low, high, strict))], [np.asarray(values)])
+    rules = replace(preset(GOPHER), rules=(Rule("rule", Limits(low, high, strict)),))
+    verdicts = judge(rules, [np.asarray(values)])
     assert (limited.holds(np.asarray(values)) == (verdicts.rule < 0)).all()
 
 
@@ -50,3 +53,12 @@ def test_what_lies_outside_a_first_limit_is_what_the_rule_dropped(make_run: Any)
 def test_an_inverted_stage_is_drawn_inverted(make_run: Any) -> None:
     stages = [Measure("signals", (GOPHER,)), ApplyRules("rules", GOPHER, inverse=True)]
     assert all(limited.inverted for limited in rule_limits(open_chain(make_run(RECORDS, stages))))
+
+
+def test_a_cut_is_drawn_with_its_score_and_a_score_without_a_cut_without(make_run: Any) -> None:
+    stages = [Measure("signals", (GOPHER,)), KeepBest("select", "gopher.datatrove.words", 60.0, "0" * 32)]
+    chain = open_chain(make_run(RECORDS, stages))
+    (cut,) = score_cuts(chain)
+    assert (cut.signal, cut.stage, cut.rule, cut.low) == ("gopher.datatrove.words", "select", "below_cut", 60.0)
+    (shown,), _ = distributions(chain, [cut])
+    assert shown.outside == chain[-1].manifest.account.documents_dropped

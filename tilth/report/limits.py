@@ -38,9 +38,14 @@ def rule_limits(chain: Iterable[Stored]) -> Iterator[Limited]:
             preset, _, _ = config["preset"].rpartition("@")
             for rule in config["rules"]:
                 limits, name = rule["limits"], f"{preset}.{rule['name']}"
-                inverted = rule["inverse"] != config["inverse"]
                 yield Limited(
-                    name, stored.manifest.name, name, limits["low"], limits["high"], limits["strict"], inverted
+                    name,
+                    stored.manifest.name,
+                    name,
+                    limits["low"],
+                    limits["high"],
+                    limits["strict"],
+                    config["inverse"],
                 )
 
 

@@ -45,7 +45,7 @@ def render(report: Report) -> str:
         "magnitude": formats.magnitude,
         "duration": formats.duration,
         "decimal": formats.decimal,
-        "figure": lambda value: value if isinstance(value, str) else formats.decimal(value),
+        "figure": lambda value: formats.decimal(value) if type(value) in (int, float) else str(value),
     }
     # a name, a path or a reason may hold controls and marks of direction like any text
     environment.finalize = lambda value: printable(value) if type(value) is str else value
