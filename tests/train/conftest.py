@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # layouts of four processes fit any machine on the CPU only
 
 TEXTS = [
     f"Field {n % 9}: the {n % 7} rows of {['rye', 'oats', 'flax'][n % 3]} were sown on day {n}.\n" * 3

@@ -158,7 +158,7 @@ def test_a_finished_run_is_recognised_without_starting_anything(job: TrainJob, u
 
 
 def test_a_folder_of_another_run_is_refused(job: TrainJob, undisturbed: Path) -> None:
-    with pytest.raises(UserError, match="weights: this checkpoint was trained with"):
+    with pytest.raises(UserError, match=r"weights\.north: this checkpoint was trained with None, the job says 1\.0"):
         launch.train(dataclasses.replace(job, weights={"north": 1.0, "south": 1.0}), undisturbed)
 
 
@@ -181,6 +181,13 @@ def test_the_seed_by_itself_is_the_seed_of_the_run(job: TrainJob, undisturbed: P
     assert launch.seed_checkpoint(job, tmp_path) == path
     with pytest.raises(UserError, match="seed: this checkpoint was trained with 0, the job says 4"):
         launch.seed_checkpoint(dataclasses.replace(job, seed=4), tmp_path)
+
+
+def test_the_launcher_loads_no_torch() -> None:
+    code = "import sys, tilth.train.launch, tilth.eval.bits_per_byte; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": launch.OURS}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert not {"torch", "megatron", "sentencepiece", "tokenizers"} & set(done.stdout.split())
 
 
 def test_the_workers_stay_quiet(undisturbed: Path) -> None:

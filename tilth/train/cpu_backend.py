@@ -3,7 +3,8 @@
 Megatron-core 0.16.1 allocates with ``device="cuda"``, asks tensors for their CUDA type name and keeps CUDA generators:
 about thirty places on the way of a GPT. Rewriting ``torch`` for good would leak into everything else in the process;
 here a scoped function mode and seven redirected functions do it inside one ``with`` block, and everything is as before
-when it ends. It costs a Python call for each torch call.
+when it ends. It costs a Python call for each torch call, too little to be seen beside plain PyTorch
+(benchmarks/step.py).
 
 Two consequences to know of: the CPU's generator plays the part of the CUDA generator, and ``Tensor.type()`` says
 ``torch.cuda.FloatTensor`` of a tensor on the CPU while the block lasts. So enter it in training processes only.

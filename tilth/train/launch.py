@@ -122,6 +122,8 @@ def run_workers(command: Sequence[str], processes: int, folder: Path, watch: Cal
     call.
     """
     port = _free_port()
+    for old in folder.glob("worker-*.log"):
+        old.unlink()
     workers: list[subprocess.Popen[bytes]] = []
     try:
         for rank in range(processes):

@@ -51,7 +51,12 @@ def process_groups(layout: Layout, rank: int, store: "Store | None" = None) -> "
 
     if torch.cuda.is_available():
         backend = "nccl"
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
+        local, devices = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
+        if layout.processes > 1 and local >= devices:  # nccl cannot share a device; worlds of one process may
+            raise UserError(
+                f"layout: needs a GPU for each process of this machine, found {devices}; use fewer processes"
+            )
+        device = torch.device("cuda", local % devices)
         torch.cuda.set_device(device)
     else:
         backend, device = "gloo", torch.device("cpu")
