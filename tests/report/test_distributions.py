@@ -50,12 +50,13 @@ def test_the_limit_of_a_share_is_inside_the_picture(values: list[float], limit: 
 
 def test_whole_numbers_have_a_bin_each() -> None:
     chosen = axis(np.asarray([0.0, 1.0, 2.0, 8.0]), low=2.0)
+    assert chosen.scale == "whole"
     assert chosen.edges.tolist() == [number - 0.5 for number in range(10)]
 
 
 def test_counts_with_a_long_tail_are_told_in_decades() -> None:
     chosen = axis(np.exp(np.random.default_rng(0).normal(6, 2, 5000)), 50.0, 100_000.0)
-    assert chosen.logarithmic
+    assert chosen.scale == "logarithmic"
     assert chosen.edges[0] < 50
     assert chosen.edges[-1] > 100_000
 

@@ -14,6 +14,7 @@ from tilth.report.model import (
     Distribution,
     Evaluation,
     RuleDrops,
+    Scale,
     ScorerMetrics,
     SourceBits,
     StageFlow,
@@ -33,11 +34,10 @@ def stage(name: str, effect: str, entered: int, kept: int, held_out: int = 0) ->
 def histogram(
     low: float | None, high: float | None, *, logarithmic: bool = False, inverted: bool = False
 ) -> Distribution:
+    scale: Scale = "logarithmic" if logarithmic else "linear"
     edges = np.geomspace(1, 1000, 11) if logarithmic else np.linspace(0, 1, 11)
     counts = tuple(range(10, 0, -1))
-    return Distribution(
-        "signal", "stage", "rule", tuple(edges), counts, logarithmic, low, high, False, inverted, 55, 9, 0
-    )
+    return Distribution("signal", "stage", "rule", tuple(edges), counts, scale, low, high, False, inverted, 55, 9, 0)
 
 
 EVERY = {
@@ -45,7 +45,7 @@ EVERY = {
     "rules": figures.drops_by_rule([RuleDrops("stage", f"rule{n}", Amount(n, 1), {}) for n in range(1, 30)]),
     "share": figures.distribution(histogram(0.15, 0.75)),
     "count": figures.distribution(histogram(5, 500, logarithmic=True)),
-    "calibration": figures.calibration(ScorerMetrics("quality", (), ((0.1, 0.0, 5), (0.9, 1.0, 9)))),
+    "calibration": figures.calibration(ScorerMetrics("quality", (), (), ((0.1, 0.0, 5), (0.9, 1.0, 9)))),
     "training": figures.training(TrainingCurve(2, 20, 1.0, 9.0, 3.0, 2.0, 1, (10, 20), (3.0, 2.0), (0.1, 0.2), (9, 9))),
     "bits": figures.bits_per_byte(
         Evaluation(
@@ -107,6 +107,21 @@ def test_bars_outside_the_limits_have_the_colour_of_drops() -> None:
     assert colours(figures.distribution(histogram(0.2, 0.9))) == {KEPT: 35, DROPPED: 20}
     assert colours(figures.distribution(histogram(0.2, 0.9, inverted=True))) == {KEPT: 20, DROPPED: 35}
     assert colours(figures.distribution(histogram(None, None))) == {KEPT: 55, DROPPED: 0}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "strict", "kept"),
+    [
+        (2, 7, False, 8 + 7 + 6 + 5 + 4 + 3),
+        (2, 7, True, 7 + 6 + 5 + 4),
+        (2.5, 6.5, False, 7 + 6 + 5 + 4),
+        (None, 0, False, 10),
+    ],
+)
+def test_a_limit_of_whole_numbers_lies_between_bars(low: float, high: float, strict: bool, kept: int) -> None:
+    edges = tuple(number - 0.5 for number in range(11))
+    shown = Distribution("s", "s", "r", edges, tuple(range(10, 0, -1)), "whole", low, high, strict, False, 55, 9, 0)
+    assert colours(figures.distribution(shown)) == {KEPT: kept, DROPPED: 55 - kept}
 
 
 def test_a_measuring_stage_is_no_step_of_the_funnel() -> None:

@@ -98,7 +98,7 @@ def corpus_only(name: str = "small", text: str = "A text.", source: str = "web")
 def whole() -> Report:
     """Return the report of a run that did everything."""
     shown = Distribution(
-        "gopher.words", "rules", "gopher.words", (0, 1, 2), (3, 4), False, 1.0, None, False, False, 8, 3, 1
+        "gopher.words", "rules", "gopher.words", (0, 1, 2), (3, 4), "linear", 1.0, None, False, False, 8, 3, 1
     )
     return replace(
         corpus_only(),
@@ -108,7 +108,7 @@ def whole() -> Report:
         measured_parts=(1, 2),
         unreadable=(UnreadableRecord("web", "unreadable", 9, "web.jsonl", 17, "is not JSON"),),
         unreadable_total=Amount(1, 9),
-        scorers=(ScorerMetrics("quality", (("area under curve", 0.9),), ((0.1, 0.0, 5), (0.9, 1.0, 5))),),
+        scorers=(ScorerMetrics("quality", (("area under ROC", 0.9),), (("dim", 8),), ((0.1, 0.0, 5), (0.9, 1.0, 5))),),
         tokens=TokenSummary(300, "c" * 32, (TokenCount("web", Amount(8, 80), 20),)),
         training=TrainingCurve(2, 20, 1.0, 9.0, 3.0, 2.0, 1, (10, 20), (3.0, 2.0), (0.1, 0.2), (9, 9)),
         evaluation=Evaluation(

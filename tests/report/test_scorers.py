@@ -15,11 +15,11 @@ def test_metrics_are_those_that_training_reported(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(orjson.dumps(trained, option=orjson.OPT_SERIALIZE_NUMPY))
     shown = scorer_metrics("quality", tmp_path / "report.json")
     figures = dict(shown.figures)
-    assert figures["area under the ROC curve"] == trained.auc
+    assert figures["area under ROC"] == trained.auc
     assert figures["average precision"] == trained.average_precision
-    assert figures["held-out texts, positive and negative"] == "30 + 30"
-    assert figures["setting: dim"] == 8
-    assert figures["digest of the model"] == trained.digest
+    assert figures["held-out texts"] == "30 + 30"
+    assert dict(shown.settings)["dim"] == 8
+    assert dict(shown.settings)["digest"] == trained.digest
     assert sum(documents for _, _, documents in shown.calibration) == 60
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tilth.corpus.chain import Stored
 from tilth.corpus.store import SIGNALS, part_name, read_arrow
 from tilth.report.limits import Limited
-from tilth.report.model import Distribution
+from tilth.report.model import Distribution, Scale
 from tilth.report.sampling import within_bytes
 
 MOST_BYTES = 300_000_000  # of signal files, compressed: some 30 million values
@@ -31,7 +31,7 @@ class Axis:
     """Edges of the bins, ascending, and how the axis is drawn."""
 
     edges: np.ndarray
-    logarithmic: bool
+    scale: Scale
 
 
 def distributions(chain: Sequence[Stored], asked: Sequence[Limited]) -> tuple[list[Distribution], tuple[int, int]]:
@@ -84,7 +84,7 @@ class _Tally:
             rule=limited.rule,
             edges=tuple(self.bins.edges.tolist()),
             counts=tuple(self.counts.tolist()),
-            logarithmic=self.bins.logarithmic,
+            scale=self.bins.scale,
             low=limited.low,
             high=limited.high,
             strict=limited.strict,
@@ -103,20 +103,21 @@ def axis(sample: np.ndarray, low: float | None = None, high: float | None = None
         known = np.asarray(limits or [0.0, 1.0])
     first, middle, last = np.quantile(known, [0.002, 0.5, 0.998]).tolist()
     if known[0] >= 0 and last > LONG_TAIL * max(1.0, middle):
-        return Axis(_decades(max(1.0, first), last, [limit for limit in limits if limit >= 1]), True)
+        return Axis(_decades(max(1.0, first), last, [limit for limit in limits if limit >= 1]), "logarithmic")
     reach = FAR * max(last - first, abs(first), abs(last)) or math.inf  # of zeros alone, the limit is all there is
     near = [limit for limit in limits if first - reach <= limit <= last + reach]
     start, end = min([first, *near]), max([last, *near])
-    if known[0] >= 0 and known[-1] <= 1 and end > 0.4:
-        return Axis(np.linspace(0, 1, BINS + 1), False)
+    if known[0] >= 0 and known[-1] <= 1 and end - start > 0.4:
+        return Axis(np.linspace(0, 1, BINS + 1), "linear")
     if 0 <= start < 0.25 * end:
         start = 0.0
     if (known == np.round(known)).all() and end - start < BINS:
-        return Axis(np.arange(np.floor(start), np.ceil(end) + 2) - 0.5, False)
+        return Axis(np.arange(np.floor(start), np.ceil(end) + 2) - 0.5, "whole")
     if end - start <= 1e-9 * max(abs(start), abs(end), 1e-9):
         end = start + 0.1 * max(abs(start), 1.0)
     # a limit at the very end of the axis would hide behind its frame
-    return Axis(np.linspace(start, end + 0.05 * (end - start), BINS + 1), False)
+    margin = 0.05 * (end - start)
+    return Axis(np.linspace(start - margin if start else 0.0, end + margin, BINS + 1), "linear")
 
 
 def _decades(first: float, last: float, limits: Sequence[float]) -> np.ndarray:

@@ -5,6 +5,7 @@ them: a column of names would take half of that width. ``tilth.report.svg.as_svg
 one as a file, call ``figure.savefig("funnel.svg")`` within ``tilth.report.svg.style()``.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,32 +78,31 @@ def distribution(shown: Distribution) -> Figure:
     """Draw a histogram of a signal with its limits; bars of documents that leave have the colour of drops."""
     edges = np.asarray(shown.edges)
     counts = np.asarray(shown.counts)
+    low, high = _cuts(shown)
     with style():
         figure = Figure(figsize=(WIDTH, 2.6))
         axes = figure.add_subplot()
-        low = -np.inf if shown.low is None else shown.low
-        high = np.inf if shown.high is None else shown.high
         for cut in (low, high):
             if edges[0] < cut < edges[-1] and cut not in edges:
                 # a bar that the limit cuts shows both colours
                 place = int(np.searchsorted(edges, cut))
                 edges, counts = np.insert(edges, place, cut), np.insert(counts, place - 1, counts[place - 1])
-        middle = np.sqrt(edges[:-1] * edges[1:]) if shown.logarithmic else (edges[:-1] + edges[1:]) / 2
+        middle = np.sqrt(edges[:-1] * edges[1:]) if shown.scale == "logarithmic" else (edges[:-1] + edges[1:]) / 2
         stays = ((middle >= low) & (middle <= high)) != shown.inverted
         axes.stairs(np.where(stays, counts, 0), edges, fill=True, color=KEPT, linewidth=0)
         axes.stairs(np.where(stays, 0, counts), edges, fill=True, color=DROPPED, linewidth=0)
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(0, max(10, counts.max() * 8))  # room for the words at the limits
-        if shown.logarithmic:
+        if shown.scale == "logarithmic":
             axes.set_xscale("log")
         axes.set_xlim(edges[0], edges[-1])
-        for word, limit in shown.limits:
-            if edges[0] <= limit <= edges[-1]:
-                axes.axvline(limit, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-                right = _place(limit, shown) > 0.5
+        for (word, limit), cut in zip(shown.limits, (cut for cut in (low, high) if np.isfinite(cut)), strict=True):
+            if edges[0] <= cut <= edges[-1]:
+                axes.axvline(cut, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+                right = _place(cut, shown) > 0.5
                 axes.annotate(
                     f"{word} {formats.decimal(limit)}",
-                    (limit, 1),
+                    (cut, 1),
                     xycoords=("data", "axes fraction"),
                     xytext=(-4 if right else 4, -2),
                     textcoords="offset points",
@@ -111,10 +111,10 @@ def distribution(shown: Distribution) -> Figure:
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
                 )
         axes.yaxis.set_major_formatter(FuncFormatter(tick))
-        if shown.logarithmic:
+        if shown.scale == "logarithmic":
             axes.xaxis.set_major_formatter(FuncFormatter(tick))
         else:
-            axes.xaxis.set_major_locator(MaxNLocator(6))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=shown.scale == "whole"))
         axes.grid(axis="y")
         axes.set_ylabel("documents")
     return figure
@@ -189,10 +189,21 @@ def bits_per_byte(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def _cuts(shown: Distribution) -> tuple[float, float]:
+    """Return where the limits are drawn, infinite where there is none. Between whole numbers, not in a bar."""
+    low = -math.inf if shown.low is None else shown.low
+    high = math.inf if shown.high is None else shown.high
+    if shown.scale != "whole":
+        return low, high
+    if shown.strict:
+        return np.floor(low) + 0.5, np.ceil(high) - 0.5
+    return np.ceil(low) - 0.5, np.floor(high) + 0.5
+
+
 def _place(value: float, shown: Distribution) -> float:
     """Return where a value lies along the axis: 0 at its left end, 1 at its right end."""
     points = np.asarray([shown.edges[0], value, shown.edges[-1]])
-    first, at, last = np.log(points) if shown.logarithmic else points
+    first, at, last = np.log(points) if shown.scale == "logarithmic" else points
     return float((at - first) / (last - first))
 
 

@@ -6,6 +6,9 @@ page can be drawn without a run. Sizes are bytes of UTF-8, shares are 0 to 1, ti
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Scale = Literal["linear", "logarithmic", "whole"]  # "whole": every bin is one whole number
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Distribution:
     rule: str
     edges: tuple[float, ...]
     counts: tuple[int, ...]
-    logarithmic: bool
+    scale: Scale
     low: float | None
     high: float | None
     strict: bool  # a limit is itself too much
@@ -147,6 +150,7 @@ class ScorerMetrics:
 
     signal: str
     figures: tuple[tuple[str, float | int | str], ...]
+    settings: tuple[tuple[str, float | int | str], ...]
     calibration: tuple[tuple[float, float, int], ...] = ()  # mean score, share of positives, documents; one a bin
 
 

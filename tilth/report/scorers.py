@@ -13,20 +13,19 @@ def scorer_metrics(signal: str, path: Path) -> ScorerMetrics:
     data = read_object(path)
     positive, negative = field_of(data, "positive", path), field_of(data, "negative", path)
     figures = (
-        ("area under the ROC curve", float(field_of(data, "auc", path))),
+        ("area under ROC", float(field_of(data, "auc", path))),
         ("average precision", float(field_of(data, "average_precision", path))),
-        ("held-out texts, positive and negative", _both(positive, negative, "held_out")),
-        ("training texts, positive and negative", _both(positive, negative, "train")),
-        ("given texts, positive and negative", _both(positive, negative, "given")),
-        ("texts in both classes, used in neither", int(field_of(data, "ambiguous", path))),
-        *((f"setting: {name}", value) for name, value in field_of(data, "settings", path).items()),
-        ("digest of the model", str(field_of(data, "digest", path))),
+        ("held-out texts", _both(positive, negative, "held_out")),
+        ("training texts", _both(positive, negative, "train")),
+        ("given texts", _both(positive, negative, "given")),
+        ("in both classes", int(field_of(data, "ambiguous", path))),
     )
+    settings = (*field_of(data, "settings", path).items(), ("digest", str(field_of(data, "digest", path))))
     calibration = tuple(
         (float(one["mean_score"]), float(one["positive_share"]), int(one["count"]))
         for one in field_of(data, "calibration", path)
     )
-    return ScorerMetrics(signal, figures, calibration)
+    return ScorerMetrics(signal, figures, settings, calibration)
 
 
 def _both(positive: Mapping[str, Any], negative: Mapping[str, Any], name: str) -> str:
