@@ -111,6 +111,7 @@ class ScorerTraining(Strict):
     dimension: Annotated[int, Field(ge=1, le=2048)] = 100
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     buckets: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
+    length_correction: bool = Field(False, description="score without fastText's end token, which knows the length")
 
 
 class ScoreStep(Strict):
@@ -120,7 +121,7 @@ class ScoreStep(Strict):
     name: Name = Field("quality", description="name of the step and of the signal")
     train: ScorerTraining | None = None
     model: str | None = Field(None, description="a fastText .bin file, in place of 'train'")
-    label: str = Field("positive", description="the label whose probability is the score")
+    label: str = Field("__label__positive", description="the label whose probability is the score")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ScoreStep":

@@ -6,7 +6,7 @@ may say that it is not there yet.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.stage import Asset, Stage
@@ -16,6 +16,7 @@ from tilth.recipe import (
     NormaliseStep,
     Recipe,
     RulesStep,
+    ScorerTraining,
     ScoreStep,
     SelectStep,
     Step,
@@ -26,6 +27,9 @@ from tilth.tokenize.sentencepiece_bpe import TokenizerSettings
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
+
+if TYPE_CHECKING:
+    from tilth.selection.scorer import ScorerSettings
 
 Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
 
@@ -45,11 +49,7 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
 
             return [lambda head: Normalise(step.name)]
         case RulesStep():
-            from tilth.filters.apply_rules import ApplyRules
-            from tilth.filters.measure import Measure
-
-            measure = Measure(f"{step.name}-signals", (step.preset,))
-            rules = ApplyRules(step.name, step.preset, overrides(step), step.inverse)
+            measure, rules = rule_stages(step)
             return [lambda head: measure, lambda head: rules]
         case DeduplicateStep():
             from tilth.filters.exact import ExactDuplicates
@@ -63,7 +63,8 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
         case ScoreStep():
             from tilth.filters.score import Score
 
-            return [lambda head: Score(step.name, fitting.scorer(step, head), step.label)]
+            corrected = step.train is not None and step.train.length_correction
+            return [lambda head: Score(step.name, fitting.scorer(step, head), step.label, corrected)]
         case SelectStep():
             from tilth.selection.fit import fit_cut
             from tilth.selection.keep_best import KeepBest
@@ -79,23 +80,35 @@ def check_settings(recipe: Recipe) -> None:
     """Raise ``UserError`` for what a step's own code refuses: presets, rules, limits, vocabularies, layouts."""
     for step in recipe.stages:
         if isinstance(step, RulesStep):
-            resolved(step.preset, overrides(step))
+            rule_stages(step)
     if recipe.tokenizer is not None:
         tokenizer_settings(recipe.tokenizer, recipe.seed)
     if recipe.train is not None and recipe.tokenizer is not None:
         train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, Path("tokens")).check()
 
 
-def overrides(step: RulesStep) -> tuple[tuple[str, float | None, float | None], ...]:
-    raise NotImplementedError
+def rule_stages(step: RulesStep) -> tuple[Stage, Stage]:
+    """Return what measures a preset's signals and what drops by them."""
+    from tilth.filters.apply_rules import ApplyRules
+    from tilth.filters.measure import Measure
+    from tilth.filters.rules import preset
+
+    limits = preset(step.preset).read_limits(step.limits)
+    return Measure(f"{step.name}-signals", (step.preset,)), ApplyRules(step.name, step.preset, limits, step.inverse)
 
 
-def scorer_settings(a, b):
-    raise NotImplementedError
+def scorer_settings(training: ScorerTraining, seed: int) -> "ScorerSettings":
+    """Return the settings of a scorer's training."""
+    from tilth.selection.scorer import ScorerSettings
 
-
-def resolved(a, b):
-    raise NotImplementedError
+    return ScorerSettings(
+        dim=training.dimension,
+        epochs=training.epochs,
+        bucket=training.buckets,
+        examples=training.documents,
+        zero_end=training.length_correction,
+        seed=seed,
+    )
 
 
 def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:

@@ -146,7 +146,7 @@ class CountPeers(GroupStage):
 
 @dataclass(frozen=True)
 class Misbehave(MapStage):
-    """Do something bad at every document that holds ``word``: what, says ``deed``.
+    """Do something bad in every batch that holds ``word``: what, says ``deed``. Take ``seconds`` over the others.
 
     ``kill-once`` ends its own process with SIGKILL, the first time only; ``folder`` remembers that.
     """
@@ -154,6 +154,7 @@ class Misbehave(MapStage):
     word: str
     deed: str
     folder: str = ""
+    seconds: float = 0.0
 
     effect: ClassVar[Effect] = Effect.DROPS
 
@@ -170,6 +171,8 @@ class Misbehave(MapStage):
                     os.kill(os.getpid(), signal.SIGKILL)
             if self.deed == "lose":
                 return Outcome(batch.slice(1))
+        else:
+            time.sleep(self.seconds)
         return Outcome(batch)
 
 

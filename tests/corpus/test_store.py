@@ -1,5 +1,6 @@
 """The store: no receipt, no part; what is on disk is what the receipt says, and a killed writer leaves no trace."""
 
+import errno
 import os
 import random
 import shutil
@@ -23,6 +24,7 @@ from tilth.corpus.store import (
     DROPS,
     EDITS,
     SIGNALS,
+    ArrowWriter,
     Lineage,
     Manifest,
     PartWriter,
@@ -389,6 +391,19 @@ def noise(count: int) -> list[str]:
     """Return ``count`` texts of 2 kB that do not compress."""
     chance = random.Random(0)
     return [chance.randbytes(1000).hex() for _ in range(count)]
+
+
+@pytest.mark.parametrize("size", [10, 300, 3000])
+def test_a_writer_on_a_full_disk_leaves_nothing_behind(small_disk: Path, size: int) -> None:
+    # small batches wait in a buffer that cannot be written out: to close it would fail again
+    (small_disk / "ballast").write_bytes(bytes(1_000_000))
+    writer = ArrowWriter(small_disk / "part.arrow", DOCUMENT)
+    with pytest.raises(OSError) as caught:
+        for number in range(1000):
+            writer.write(batch_of([random.Random(number).randbytes(size).hex()], first=number))
+    assert caught.value.errno == errno.ENOSPC
+    writer.abandon()
+    assert not [path for path in small_disk.iterdir() if is_temporary(path)]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from tilth.corpus.document import ID, halves
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
+from tilth.corpus.ledger import LedgerError
 from tilth.corpus.readers import read_part
 from tilth.corpus.sources import Source, check_allowance
 from tilth.corpus.splits import Part
@@ -120,7 +121,10 @@ class Chain:
         Raises ``UserError`` where a source lost more records than its allowance, or where two documents have one id.
         """
         fields = {name: (source.fields, source.metadata, source.maximum_bytes) for name, source in sources.items()}
-        slices = [[(cut.source, cut.file.relative, cut.start, cut.end) for cut in part.slices] for part in parts]
+        slices = [
+            [(cut.source, cut.file.relative, cut.file.format, cut.start, cut.end) for cut in part.slices]
+            for part in parts
+        ]
         description = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": fields}
         own = fingerprint(description, digests, slices)
         folder = self._folder(0, "read", own)
@@ -129,9 +133,11 @@ class Chain:
             self.engine.run([ReadTask(sources[parts[part].source], parts[part], part, folder, own) for part in missing])
 
         def check(manifest: Manifest) -> None:
-            _check_read(manifest, sources, folder)
+            if any(source.id for source in sources.values()):
+                check_identity(Stored(folder, manifest, Lineage(str(folder))))
 
         manifest, reused = self._finish(folder, own, 0, description, "edits", (), len(parts), run, check)
+        _check_read(manifest, sources, folder)  # of what was found too: an allowance may have become smaller
         stored = Stored(folder, manifest, Lineage(str(folder)), None, reused)
         self.done.append(stored)
         return stored
@@ -153,8 +159,11 @@ class Chain:
             else:
                 raise TypeError(f"{stage.name}: neither a MapStage nor a GroupStage")
 
+        def check(manifest: Manifest) -> None:
+            _check_entered(manifest, upstream, folder)
+
         manifest, reused = self._finish(
-            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run
+            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run, check
         )
         lineage = upstream.lineage.after(folder, stage.effect.value, stage.measures)
         stored = Stored(folder, manifest, lineage, upstream, reused)
@@ -174,9 +183,9 @@ class Chain:
         measures: tuple[str, ...],
         parts: int,
         run: Callable[[Sequence[int]], None],
-        check: Callable[[Manifest], None] = lambda manifest: None,
+        check: Callable[[Manifest], None],
     ) -> tuple[Manifest, bool]:
-        """Bring a stage to its end: find what is done and whole, run the rest, write the manifest."""
+        """Bring a stage to its end: find what is done and whole, run the rest, check, write the manifest."""
         name = str(description["name"])
         manifest = Manifest.read(folder)
         known = manifest is not None and manifest.fingerprint == own and len(manifest.receipts) == parts
@@ -206,6 +215,19 @@ class Chain:
         check(manifest)
         manifest.write(folder)
         return manifest, False
+
+
+def _check_entered(manifest: Manifest, upstream: Stored, folder: Path) -> None:
+    """Raise ``LedgerError`` unless what entered every part is what left the stage before; such a part is not kept."""
+    for receipt, before in zip(manifest.receipts, upstream.manifest.receipts, strict=True):
+        came = (receipt.account.documents_in, receipt.account.bytes_in)
+        left = (before.account.documents_out, before.account.bytes_out)
+        if came != left:
+            receipt_path(folder, receipt.part).unlink()
+            raise LedgerError(
+                f"{folder} part {receipt.part}: {came[0]} documents and {came[1]} bytes came in, "
+                f"but {left[0]} and {left[1]} left {upstream.folder.name}"
+            )
 
 
 def _check_read(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> None:
@@ -288,15 +310,14 @@ def locked(root: Path) -> Iterator[None]:
         raise UserError(
             f"{root}: cannot be written ({error.strerror}); change the owner or choose another folder"
         ) from error
-    owner = os.getpid()
+    held = [handle]
 
-    def leave_to_driver() -> None:
-        # a forked helper that outlives a killed driver would hold the lock
-        if os.getppid() == owner:
-            with suppress(OSError):
-                os.close(handle)
+    def release() -> None:
+        while held:
+            os.close(held.pop())
 
-    os.register_at_fork(after_in_child=leave_to_driver)
+    # a forked helper that outlives a killed driver would hold the lock; once released, this does nothing
+    os.register_at_fork(after_in_child=release)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -306,7 +327,7 @@ def locked(root: Path) -> Iterator[None]:
             ) from error
         yield
     finally:
-        os.close(handle)
+        release()
 
 
 def open_chain(root: Path) -> list[Stored]:

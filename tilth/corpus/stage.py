@@ -9,6 +9,7 @@ or only drops writes no text at all.
 
 import dataclasses
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,7 +111,10 @@ class GroupStage(Stage):
 
     @abstractmethod
     def apply(self, batch: pa.RecordBatch, rows: pa.Table) -> Outcome:
-        """Say what becomes of ``batch``. ``rows`` holds all reduced rows about its documents (and maybe of others)."""
+        """Say what becomes of ``batch``. ``rows`` holds all reduced rows about its documents (and maybe of others).
+
+        They are sorted by ``id``, then by the other columns, whichever partitions and engine they came from.
+        """
 
 
 def plain(value: Any) -> Any:
@@ -125,8 +129,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return value.item()
-    return value
+        value = value.item()
+    # JSON has no word for these, and orjson writes all of them as null
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fingerprint(*parts: Any) -> str:

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -98,14 +99,17 @@ class GroupJob:
         rows = pa.concat_tables(tables)
         rows = rows.sort_by([(name, "ascending") for name in rows.column_names]).combine_chunks()
         result = self.stage.reduce(rows).sort_by([("home", "ascending"), ("id", "ascending")])
-        homes = result.column("home").to_numpy()
-        for home in np.unique(homes).tolist():
-            start, end = np.searchsorted(homes, [home, home + 1])
-            yield home, result.slice(int(start), int(end - start)).combine_chunks()
+        homes, starts = np.unique(result.column("home").to_numpy(), return_index=True)
+        bounds = [*starts.tolist(), result.num_rows]
+        for home, (start, end) in zip(homes.tolist(), pairwise(bounds), strict=True):
+            yield home, result.slice(start, end - start).combine_chunks()
 
     def apply(self, part: int, tables: Sequence[pa.Table]) -> None:
         """Apply the reduced rows to the documents of a part and commit it."""
-        rows = pa.concat_tables(tables).sort_by([("id", "ascending")]).combine_chunks() if tables else self.no_rows()
+        rows = pa.concat_tables(tables) if tables else self.no_rows()
+        # by every column: tables come in the order of partitions on one engine, in any order on another
+        names = ["id", *(name for name in rows.column_names if name != "id")]
+        rows = rows.sort_by([(name, "ascending") for name in names]).combine_chunks()
         with PartWriter(self.folder, part, self.fingerprint, self.stage.effect) as writer:
             for batch in self.lineage.read(part, self.stage.columns, self.stage.needs):
                 writer.judge(batch, self.stage.apply(batch, rows))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from tilth.filters.characters import BREAK, character_classes
+from tilth.filters.kernel import kernel
 from tilth.filters.words import decode
 
 
@@ -38,7 +38,7 @@ def split_lines(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> 
     return Lines(starts, ends, rows)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_lines(
     data: np.ndarray,
     offsets: np.ndarray,

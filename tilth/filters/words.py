@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from tilth.filters.characters import (
     BEFORE_STOP,
@@ -32,6 +31,7 @@ from tilth.filters.characters import (
     character_classes,
 )
 from tilth.filters.contractions import contractions
+from tilth.filters.kernel import kernel
 
 ALL_SYMBOLS: Final = 1  # every character of the word is a symbol
 HAS_LETTER: Final = 2  # a character of the word is a letter (str.isalpha)
@@ -117,7 +117,7 @@ def _exceptions() -> np.ndarray:
     return table
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode(data: np.ndarray, at: int, end: int) -> tuple[np.int64, int]:
     """Return the code point that starts at byte ``at`` < ``end``, and its width. Malformed bytes are U+FFFD, width 1.
 
@@ -141,7 +141,7 @@ def decode(data: np.ndarray, at: int, end: int) -> tuple[np.int64, int]:
     return np.int64(0xFFFD), 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_before(data: np.ndarray, start: int, at: int) -> tuple[np.int64, int]:
     """Return the code point that ends before byte ``at`` > ``start``, and its width. Reads nothing before ``start``."""
     begin = at - 1
@@ -153,14 +153,14 @@ def decode_before(data: np.ndarray, start: int, at: int) -> tuple[np.int64, int]
     return np.int64(0xFFFD), 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(low: np.uint64, high: np.uint64) -> np.int64:
     """Return where to look first in the table of exceptions: multiplicative hashing, the top bits of the product."""
     mixed = (low ^ high >> np.uint64(29)) * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
     return np.int64(mixed >> np.uint64(64 - _SLOT_BITS))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(data: np.ndarray, start: int, end: int, exceptions: np.ndarray) -> np.int64:
     """Return the fate of the exception that the bytes spell, or 0."""
     size = end - start
@@ -180,12 +180,12 @@ def _find(data: np.ndarray, start: int, end: int, exceptions: np.ndarray) -> np.
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_digit(data: np.ndarray, at: int) -> bool:
     return bool(48 <= data[at] <= 57)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _class_at(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> np.int64:
     """Return the class bits of the character at byte ``at``, 0 at the end."""
     if at >= end:
@@ -193,7 +193,7 @@ def _class_at(data: np.ndarray, at: int, end: int, classes: np.ndarray) -> np.in
     return np.int64(classes[decode(data, at, end)[0]])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _class_before(data: np.ndarray, start: int, at: int, classes: np.ndarray) -> np.int64:
     """Return the class bits of the character that ends before byte ``at``, 0 at the start."""
     if at <= start:
@@ -201,7 +201,7 @@ def _class_before(data: np.ndarray, start: int, at: int, classes: np.ndarray) ->
     return np.int64(classes[decode_before(data, start, at)[0]])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _prefix(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
     """Return how many bytes split off the front: a mark, a run of stops, ``+`` before no digit, ``US$``; or 0."""
     code, width = decode(data, start, end)
@@ -221,7 +221,7 @@ def _prefix(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _suffix(
     data: np.ndarray,
     start: int,
@@ -265,7 +265,7 @@ def _suffix(
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stop_ends(data: np.ndarray, start: int, stop: int, classes: np.ndarray) -> bool:
     """Say whether the full stop at byte ``stop`` is a word of its own: not after one capital, as in ``J. S. Bach``."""
     code, width = decode_before(data, start, stop)
@@ -281,7 +281,7 @@ def _stop_ends(data: np.ndarray, start: int, stop: int, classes: np.ndarray) -> 
     return bool(kind & UPPER and classes[previous] & UPPER)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _infix(data: np.ndarray, start: int, at: int, end: int, classes: np.ndarray) -> int:
     """Return how many bytes at ``at`` > ``start`` are an inner mark that cuts the word, or 0."""
     code, width = decode(data, at, end)
@@ -325,12 +325,12 @@ def _infix(data: np.ndarray, start: int, at: int, end: int, classes: np.ndarray)
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_host_character(code: np.int64) -> bool:
     return bool(48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122 or 0xA1 <= code <= 0xFFFF)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_host(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> bool:
     """Say whether the bytes are a host name, then nothing, a port or a path: ``a.org``, ``www.a.org:80/b``."""
     labels = 0
@@ -368,7 +368,7 @@ def _is_host(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> boo
     return at == end or data[at] == 47 or data[at] == 63 or data[at] == 35  # / ? #
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_address(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> bool:
     """Say whether the bytes are a web or mail address. Every host that could begin is read once, so time is linear."""
     stops = False
@@ -395,7 +395,7 @@ def _is_address(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> 
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_exception(fate: np.int64, start: int, end: int, starts: np.ndarray, ends: np.ndarray, count: int) -> int:
     """Write the pieces of an exception as words; return how many words there are now."""
     begin = np.int64(start)
@@ -409,7 +409,7 @@ def _write_exception(fate: np.int64, start: int, end: int, starts: np.ndarray, e
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split_chunk(
     data: np.ndarray,
     start: int,
@@ -467,7 +467,7 @@ def _split_chunk(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cut(
     data: np.ndarray,
     start: int,
@@ -501,7 +501,7 @@ def _cut(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join(
     data: np.ndarray,
     exceptions: np.ndarray,
@@ -532,7 +532,22 @@ def _join(
     return kept
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _ends_in_mark(data: np.ndarray, start: int, end: int, classes: np.ndarray, exceptions: np.ndarray) -> bool:
+    """Say whether letters with one other character are a plain word and a mark behind it, so that no more need be asked."""
+    mark = data[end - 1]
+    if mark >= 128 or not classes[mark] & SYMBOL or end - start < 3:
+        return False
+    if mark == 46:  # .
+        letter = data[end - 2]
+        if letter >= 128 or not classes[letter] & LOWER:
+            return False
+    elif not classes[mark] & SUFFIX:
+        return False
+    return not _find(data, start, end, exceptions) and not _find(data, start, end - 1, exceptions)
+
+
+@kernel
 def _measure(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """Return the code points of a word and its class bits."""
     characters = 0
@@ -553,7 +568,7 @@ def _measure(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tup
     return characters, ALL_SYMBOLS * symbols | HAS_LETTER * letter
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split_documents(
     data: np.ndarray,
     offsets: np.ndarray,
@@ -586,7 +601,7 @@ def _split_documents(
                 continue
             start = at
             characters = 0
-            letters = True
+            others = 0  # characters that are no letters
             while at < end:
                 if data[at] < 128:  # spelt out, because it is five times as fast
                     kind = np.int64(classes[data[at]])
@@ -596,13 +611,20 @@ def _split_documents(
                     kind = np.int64(classes[code])
                 if kind & SPACE:
                     break
-                letters = letters and kind & LETTER != 0
+                others += kind & LETTER == 0
                 characters += 1
                 at += width
-            if letters and not _find(data, start, at, exceptions):  # six chunks in seven
+            if others == 0 and not _find(data, start, at, exceptions):  # three chunks in four
                 starts[count], ends[count] = start, at
                 lengths[count], kinds[count] = characters, HAS_LETTER
                 count += 1
+                continue
+            if others == 1 and _ends_in_mark(data, start, at, classes, exceptions):  # one in ten
+                starts[count], ends[count] = start, at - 1
+                lengths[count], kinds[count] = characters - 1, HAS_LETTER
+                starts[count + 1], ends[count + 1] = at - 1, at
+                lengths[count + 1], kinds[count + 1] = 1, ALL_SYMBOLS
+                count += 2
                 continue
             first = count
             count = _split_chunk(data, start, at, classes, exceptions, units, starts, ends, count)

@@ -14,6 +14,7 @@ from tilth.corpus.sources import Source, find_files
 from tilth.corpus.splits import plan_parts
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.selection.cut import Cut, choose_cut
+from tilth.selection.keep_best import id_bytes
 from tilth.selection.scorer import ScorerReport, ScorerSettings, train_scorer
 
 MODEL, REPORT = "model.bin", "report.json"
@@ -74,6 +75,6 @@ def fit_cut(stored: Stored, signal: str, fraction: float) -> Cut:
     for part in range(stored.parts):
         for batch in stored.lineage.read(part, needs=[signal]):
             scores.append(batch.column(signal).to_numpy(zero_copy_only=False))
-            ids.append(np.array([value.as_py() for value in batch.column("id")], "V16"))
+            ids.append(id_bytes(batch.column("id")))
             sizes.append(batch.column("bytes").to_numpy())
     return choose_cut(np.concatenate(scores), np.concatenate(ids), np.concatenate(sizes), fraction)

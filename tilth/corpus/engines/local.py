@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from tilth.corpus.store import ArrowWriter, part_name
 from tilth.corpus.tasks import GroupJob, Task, run_task
 
 WATCH_SECONDS = 0.5
+INTERRUPT_SECONDS = 10.0  # more than an orderly end of the pool takes
 PRELOAD = ("numba", "pyarrow.compute", "tilth.corpus.engines.local")
 
 
@@ -55,7 +57,7 @@ class LocalEngine:
         workers = min(self.workers, len(tasks))
         with tempfile.TemporaryDirectory(prefix="tilth-") as name:
             executor = _executor(tasks, workers, Path(name))
-            with _watchdog(Path(name) / "running") if workers > 1 else contextlib.nullcontext():
+            with _watchdog(Path(name), len(tasks)) if workers > 1 else contextlib.nullcontext():
                 executor.run()
 
     def group(self, job: GroupJob, parts: Sequence[int]) -> None:
@@ -145,8 +147,7 @@ class ReduceTask:
         writer = ArrowWriter(self.path, schema)
         try:
             for rows in homes.values():
-                for batch in rows.to_batches():
-                    writer.write(batch)
+                writer.write(rows.to_batches()[0])  # the only one: reduced rows come in one chunk
             writer.commit()
         except BaseException:
             writer.abandon()
@@ -178,26 +179,36 @@ class ApplyTask:
             path = ReduceTask(self.job, number, self.spill).path
             with pa.memory_map(str(path)) as source:
                 reader = pa.ipc.open_file(source)
-                for index in range(reader.num_record_batches):
-                    batch = reader.get_batch(index)
-                    if batch.column("home")[0].as_py() == self.part:
-                        tables.append(pa.Table.from_batches([batch]))
+                # homes ascend, one batch each: a search reads a few of them where a scan would read every part's
+                index = bisect_left(range(reader.num_record_batches), self.part, key=lambda place: home(reader, place))
+                if index < reader.num_record_batches and home(reader, index) == self.part:
+                    tables.append(pa.Table.from_batches([reader.get_batch(index)]))
         self.job.apply(self.part, tables)
+
+
+def home(reader: pa.RecordBatchFileReader, place: int) -> int:
+    """Return the part that a batch of reduced rows belongs to."""
+    return int(reader.get_batch(place).column("home")[0].as_py())
 
 
 @dataclass(frozen=True)
 class _Ranks:
-    """datatrove's pipeline: rank n is task n, found in its own file, so that no rank carries all the others' tasks."""
+    """datatrove's pipeline: rank n is task n, found in its own file, so that no rank carries all the others' tasks.
+
+    For the watchdog every worker notes what it is at, which ranks are done, and whether a task raised.
+    """
 
     folder: Path
 
     def __call__(self, data: object, rank: int, world_size: int) -> None:
         task = pickle.loads((self.folder / f"{rank}.task").read_bytes())  # written by this run, in its own folder
-        marker = self.folder / "running" / str(os.getpid())
-        marker.parent.mkdir(exist_ok=True)
-        marker.write_text(task.name)
-        run_task(task)
-        marker.unlink(missing_ok=True)
+        (self.folder / "workers" / str(os.getpid())).write_text(task.name)
+        try:
+            run_task(task)
+        except BaseException:
+            (self.folder / "raised").touch()
+            raise
+        (self.folder / "done" / str(rank)).touch()
 
 
 class _QuietExecutor(LocalPipelineExecutor):  # type: ignore[misc]
@@ -213,6 +224,8 @@ def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
     _forks_die_with_driver()
     if workers > 1:
         multiprocess.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+    for place in ("workers", "done"):
+        (folder / place).mkdir()
     for rank, task in enumerate(tasks):
         (folder / f"{rank}.task").write_bytes(pickle.dumps(task))
     return _QuietExecutor(
@@ -233,22 +246,28 @@ def _forks_die_with_driver() -> None:
 
 
 @contextlib.contextmanager
-def _watchdog(running: Path) -> Iterator[None]:
-    """End the wait for a worker that was killed: a marker is named by its process, and a dead one leaves it behind."""
+def _watchdog(folder: Path, tasks: int) -> Iterator[None]:
+    """End the wait for a worker that was killed: the pool starts another in its place and waits for its task for ever.
+
+    A pool that comes to its end ends its workers too. So a dead one means something only as long as tasks are left
+    and none has raised, and that is looked at after the workers.
+    """
     died: list[str] = []
     stop = threading.Event()
     main = threading.main_thread() is threading.current_thread()
 
     def watch() -> None:
         while not stop.wait(WATCH_SECONDS):
-            for marker in running.glob("*") if running.is_dir() else ():
-                if not psutil.pid_exists(int(marker.name)):
-                    with contextlib.suppress(FileNotFoundError):
-                        died.append(marker.read_text())
-            if died:
-                if main:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            dead = [note for note in (folder / "workers").iterdir() if not psutil.pid_exists(int(note.name))]
+            if (folder / "raised").exists() or len(list((folder / "done").iterdir())) == tasks:
                 return
+            if dead:
+                died.append(dead[0].read_text())
+                break
+        # again and again: a worker that was killed while it waited for work may hold a lock that the pool's end needs
+        while main and not stop.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            stop.wait(INTERRUPT_SECONDS)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

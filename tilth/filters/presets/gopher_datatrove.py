@@ -7,9 +7,9 @@ lifts that rule, it fails the next as undefined.
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from tilth.filters.characters import SPACE, character_classes
+from tilth.filters.kernel import kernel
 from tilth.filters.rules import Preset, Rule, Signals, at_least, at_most, between
 from tilth.filters.texts import Texts
 from tilth.filters.words import ALL_SYMBOLS, HAS_LETTER, decode, decode_before
@@ -43,7 +43,7 @@ def measure(texts: Texts) -> Signals:
         }
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_words(
     data: np.ndarray,
     starts: np.ndarray,
@@ -85,7 +85,7 @@ def _count_words(
         counts[document, 3] = distinct
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_marks(data: np.ndarray, offsets: np.ndarray, marks: np.ndarray) -> None:
     """Count, for every document: ``#``; ``...`` (as ``str.count``, without overlap) and the ellipsis character."""
     for document in range(len(offsets) - 1):
@@ -107,7 +107,7 @@ def _count_marks(data: np.ndarray, offsets: np.ndarray, marks: np.ndarray) -> No
         marks[document, 1] = ellipses
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_lines(
     data: np.ndarray,
     starts: np.ndarray,
