@@ -5,6 +5,18 @@ whose calls are short, that took two thirds of the time (34 against 98 MB/s). A 
 Python frame that calls it and makes none itself, so nothing needs counting.
 """
 
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
 from numba import njit
 
-kernel = njit(cache=True, nogil=True, _nrt=False)
+OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "_nrt": False}
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def kernel(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Compile a function over arrays that it is given; it may not make arrays of its own."""
+    compiled: Callable[_Arguments, _Result] = njit(**OPTIONS)(function)
+    return compiled

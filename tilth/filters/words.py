@@ -533,21 +533,6 @@ def _join(
 
 
 @kernel
-def _ends_in_mark(data: np.ndarray, start: int, end: int, classes: np.ndarray, exceptions: np.ndarray) -> bool:
-    """Say whether letters with one other character are a plain word and a mark behind it, so that no more need be asked."""
-    mark = data[end - 1]
-    if mark >= 128 or not classes[mark] & SYMBOL or end - start < 3:
-        return False
-    if mark == 46:  # .
-        letter = data[end - 2]
-        if letter >= 128 or not classes[letter] & LOWER:
-            return False
-    elif not classes[mark] & SUFFIX:
-        return False
-    return not _find(data, start, end, exceptions) and not _find(data, start, end - 1, exceptions)
-
-
-@kernel
 def _measure(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """Return the code points of a word and its class bits."""
     characters = 0
@@ -601,7 +586,7 @@ def _split_documents(
                 continue
             start = at
             characters = 0
-            others = 0  # characters that are no letters
+            letters = True
             while at < end:
                 if data[at] < 128:  # spelt out, because it is five times as fast
                     kind = np.int64(classes[data[at]])
@@ -611,20 +596,13 @@ def _split_documents(
                     kind = np.int64(classes[code])
                 if kind & SPACE:
                     break
-                others += kind & LETTER == 0
+                letters = letters and kind & LETTER != 0
                 characters += 1
                 at += width
-            if others == 0 and not _find(data, start, at, exceptions):  # three chunks in four
+            if letters and not _find(data, start, at, exceptions):  # three chunks in four
                 starts[count], ends[count] = start, at
                 lengths[count], kinds[count] = characters, HAS_LETTER
                 count += 1
-                continue
-            if others == 1 and _ends_in_mark(data, start, at, classes, exceptions):  # one in ten
-                starts[count], ends[count] = start, at - 1
-                lengths[count], kinds[count] = characters - 1, HAS_LETTER
-                starts[count + 1], ends[count + 1] = at - 1, at
-                lengths[count + 1], kinds[count + 1] = 1, ALL_SYMBOLS
-                count += 2
                 continue
             first = count
             count = _split_chunk(data, start, at, classes, exceptions, units, starts, ends, count)
