@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,22 @@ def test_a_report_is_whole_or_absent(make_run: Any, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="disk full"):
         write_report(root)
     assert not list(root.glob("*report.html*"))
+
+
+def test_the_code_of_the_documentation_runs(make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    make_run(RECORDS, STAGES).rename(tmp_path / "runs" / "demo")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/report.md", "exec"), {})
+    assert (tmp_path / "runs" / "demo" / "report.html").is_file()
+    assert (tmp_path / "funnel.svg").read_bytes().startswith(b"<?xml")
+    assert (tmp_path / "funnel.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_that_kept_nothing_is_reported_too(make_run: Any) -> None:
+    html = write_report(make_run(RECORDS, [HoldOut("hold-out", 1.0, 1)])).read_text(encoding="utf-8")
+    assert "0 (0\u202fB, 0\u202f% of the bytes) were kept and 40 held out for evaluation" in html

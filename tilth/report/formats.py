@@ -21,7 +21,7 @@ def size(number: int) -> str:
     while value >= (999.5 if unit else 1000) and unit < len(UNITS) - 1:
         value, unit = value / 1000, unit + 1
     digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{'-' if number < 0 else ''}{value:.{digits}f}{NARROW}{UNITS[unit]}"
+    return f"{'−' if number < 0 else ''}{value:.{digits}f}{NARROW}{UNITS[unit]}"
 
 
 def magnitude(number: float) -> str:
