@@ -34,6 +34,7 @@ HEADER = struct.Struct("<ii12id")
 DICTIONARY = struct.Struct("<iiiqq")  # src/dictionary.cc, Dictionary::save: entries, words, labels, tokens, pruned
 MATRIX = struct.Struct("<?qq")  # src/fasttext.cc and src/densematrix.cc: quantised, rows, columns
 NOT_PRUNED = -1
+LONGEST_NGRAM = 100  # tokens; published models have two or three, a damaged file may say anything
 SMALLEST_ENTRY = 1 + 1 + 8 + 1  # a byte, its NUL, a count, a type
 
 ROWS = 1 << 14  # rows of the input matrix in one step: 6.5 MB at 100 dimensions
@@ -122,7 +123,7 @@ def load_model(path: str) -> FastTextModel:
         raise UserError(f"{path}: loss is {LOSSES.get(loss, loss)}, expected softmax; train with -loss softmax")
     if version == 11:
         maxn = 0  # src/fasttext.cc, loadModel: old supervised models have no subwords
-    if dim < 1 or bucket < 0 or (bucket == 0 and (word_ngrams > 1 or maxn > 0)):
+    if dim < 1 or bucket < 0 or word_ngrams > LONGEST_NGRAM or (bucket == 0 and (word_ngrams > 1 or maxn > 0)):
         raise damaged(path, f"dim {dim}, bucket {bucket}, wordNgrams {word_ngrams}, maxn {maxn} can't go together")
 
     entries, words, labels, _, pruned = DICTIONARY.unpack_from(data.data, HEADER.size)
