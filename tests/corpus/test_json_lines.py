@@ -157,7 +157,7 @@ RECORDS = st.one_of(
 )
 LINES = st.one_of(
     st.builds(lambda record, ascii: json.dumps(record, ensure_ascii=ascii).encode(), RECORDS, st.booleans()),
-    st.binary(max_size=20).map(lambda data: data.replace(b"\n", b" ")),
+    st.binary(max_size=20).map(lambda data: b"." + data.replace(b"\n", b" ")),  # not the first bytes of an archive
     st.sampled_from([b"", b" ", b"\r", b'{"text":"\\ud800"}', b'{"text":"a"}\r']),
 )
 
