@@ -36,7 +36,7 @@ from tilth.corpus.store import ArrowWriter, part_name
 from tilth.corpus.tasks import GroupJob, Task, run_task
 
 WATCH_SECONDS = 0.5
-INTERRUPT_SECONDS = 10.0  # more than an orderly end of the pool takes
+INTERRUPT_SECONDS = 5.0  # about what an orderly end of the pool takes at most
 PRELOAD = ("numba", "pyarrow.compute", "tilth.corpus.engines.local")
 
 
