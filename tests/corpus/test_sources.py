@@ -178,3 +178,6 @@ def test_a_source_that_loses_more_than_its_allowance_stops_the_run() -> None:
         UserError, match=r"11 of 1000 records cannot be read, allowance is 0.01; the first: a.jsonl:7: w"
     ):
         check_allowance(source, 1000, 11, "a.jsonl:7: why")
+    check_allowance(source, 1000, 1, size=1_000_000, unread=10_000)
+    with pytest.raises(UserError, match=r"200000 of 1000000 bytes cannot be read"):
+        check_allowance(source, 1000, 1, size=1_000_000, unread=200_000)  # one drop: the rest of a broken file

@@ -141,17 +141,26 @@ def input_digests(
     return digests
 
 
-def check_allowance(source: Source, records: int, lost: int, example: str | None = None) -> None:
+def check_allowance(
+    source: Source, records: int, lost: int, example: str | None = None, *, size: int = 0, unread: int = 0
+) -> None:
     """Raise ``UserError`` where more than the source's allowance of ``records`` was ``lost`` to damage.
 
-    ``example`` is the detail of one of the drops: file, offset and reason.
+    The rest of a broken file counts as one record, however long it is, so whoever knows the ``size`` of the source's
+    files and how many bytes of them are ``unread`` (the bytes of drops with the rules "damaged" and
+    "decompression_bomb") gives both, and the allowance holds for them too. ``example`` is the detail of one of the
+    drops: file, offset and reason.
     """
-    if lost > source.allowance * records:
-        first = f"; the first: {example}" if example else ""
-        raise UserError(
-            f"source {source.name!r}: {lost} of {records} records cannot be read, allowance is {source.allowance:g}"
-            f"{first}; mend the files or raise the allowance"
-        )
+    what = f"{lost} of {records} records"
+    if lost <= source.allowance * records:
+        if unread <= source.allowance * size:
+            return
+        what = f"{unread} of {size} bytes"
+    first = f"; the first: {example}" if example else ""
+    raise UserError(
+        f"source {source.name!r}: {what} cannot be read, allowance is {source.allowance:g}{first}; "
+        "mend the files or raise the allowance"
+    )
 
 
 def open_unchanged(file: SourceFile) -> BinaryIO:

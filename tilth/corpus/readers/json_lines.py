@@ -28,7 +28,7 @@ from tilth.corpus.readers.chunk import (
     no_documents,
 )
 from tilth.corpus.readers.decompress import BLOCK, Damage, decompressed
-from tilth.corpus.readers.fields import Fault, other_columns, texts
+from tilth.corpus.readers.fields import Fault, kind, other_columns, texts
 from tilth.corpus.sources import Source, SourceFile, open_unchanged
 from tilth.corpus.splits import Slice
 
@@ -192,9 +192,10 @@ def overlong(offset: int, size: int, cap: int) -> Lost:
     return Lost(offset, size, TOO_LARGE, f"is {size} bytes long, at most {cap} are read", size, cap)
 
 
-def first_json_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] | None, str]:
-    """Return the first readable record of a file, or ``None`` and the reason why the first line is not one."""
+def first_json_records(source: Source, file: SourceFile, count: int) -> tuple[list[dict[str, Any]], str]:
+    """Return up to ``count`` readable records of the first group of lines that has any, and what the last fault was."""
     reason = "it is empty"
+    records: list[dict[str, Any]] = []
     for group in file_lines(Slice(file, 0, file.size), source.maximum_bytes):
         if isinstance(group, Lost):
             reason = f"byte {group.position} {group.reason}"
@@ -206,10 +207,13 @@ def first_json_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] 
                 reason = f"byte {offset} is not valid JSON ({error})"
                 continue
             if isinstance(record, dict):
-                return record, ""
-            reason = f"byte {offset} is not an object"
+                records.append(record)
+                if len(records) == count:
+                    break
+            else:
+                reason = f"byte {offset} is {kind(record)}, not an object"
         break
-    return None, reason
+    return records, reason
 
 
 def unreadable_file(file: SourceFile, error: OSError) -> UserError:

@@ -51,7 +51,7 @@ def read_parquet(source: Source, piece: Slice) -> Iterator[Chunk]:
     file = piece.file
     open_unchanged(file).close()
     try:
-        opened = open_parquet(source, file)
+        opened = open_parquet(file)
     except BROKEN as error:
         reason = failure(file, error)
         if piece.start == 0:
@@ -222,7 +222,7 @@ def text_lengths(text: pa.Array) -> np.ndarray:
     return filled
 
 
-def open_parquet(source: Source, file: SourceFile) -> pq.ParquetFile:
+def open_parquet(file: SourceFile) -> pq.ParquetFile:
     """Open a file and read its footer; checksums of pages are checked where the writer left any."""
     return pq.ParquetFile(file.path, buffer_size=1 << 20, page_checksum_verification=True)
 
@@ -264,14 +264,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def first_parquet_record(source: Source, file: SourceFile) -> tuple[dict[str, Any] | None, str]:
-    """Return the first row of a file, or ``None`` and the reason why there is none."""
+def first_parquet_records(source: Source, file: SourceFile, count: int) -> tuple[list[dict[str, Any]], str]:
+    """Return up to ``count`` rows from the beginning of a file, and the reason where there are none."""
     open_unchanged(file).close()
     try:
-        with open_parquet(source, file) as opened:
-            for batch in opened.iter_batches(batch_size=1, use_threads=False):
-                record: dict[str, Any] = batch.to_pylist()[0]
-                return record, ""
+        with open_parquet(file) as opened:
+            for batch in opened.iter_batches(batch_size=count, use_threads=False):
+                return batch.to_pylist(), ""
     except BROKEN as error:
-        return None, failure(file, error)
-    return None, "it has no rows"
+        return [], failure(file, error)
+    return [], "it has no rows"
