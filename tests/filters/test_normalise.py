@@ -8,16 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tilth.corpus.document import document_id, documents
+from tilth.corpus.document import document_id, documents, utf8_buffers
 from tilth.corpus.ledger import Account
 from tilth.corpus.stage import Effect
 from tilth.filters.edits import Edit, apply_edits, restore
-from tilth.filters.normalise import Normalise, text_edits
+from tilth.filters.normalise import Normalise, suspects, suspicious_characters, text_edits
 
 # what composes, reorders, is removed or ends a line, close together
-TRICKY = (
-    "ab \r\n\t\x00\x07\x7f\x85\ufeff\u00e9\u0301\u0327\u0344\u212b\u1100\u1161\u11a8\u0b47\u0b3e\u2126\u6f22\U0001d15e"
-)
+TRICKY = "ab \r\n\t\v\f\x1d\x00\x07\x7f\x85\ufeff"
+TRICKY += "\u00e9\u0301\u0327\u0344\u212b\u1100\u1161\u11a8\u0b47\u0b3e\u2126\u6f22\U0001d15e"
 TEXTS = st.one_of(st.text(), st.text(TRICKY, max_size=20))
 
 
@@ -33,7 +32,7 @@ def batch_of(texts: list[str]) -> pa.RecordBatch:
 
 def twin(text: str) -> str:
     """What normalising says, in three lines."""
-    text = re.sub("\r\n?", "\n", text)
+    text = re.sub("\r\n?|[\v\f\x1c-\x1e\x85]", "\n", text)
     text = "".join(c for c in text if c in "\t\n" or (unicodedata.category(c) != "Cc" and c != "\ufeff"))
     return unicodedata.normalize("NFC", text)
 
@@ -77,6 +76,30 @@ def test_a_batch_keeps_every_document_and_every_byte_is_accounted_for(texts: lis
     kept = outcome.kept.column("text").to_pylist()
     assert kept == [twin(text) for text in texts[skip:]]
     assert outcome.kept.equals(documents({name: outcome.kept.column(name) for name in ("id", "text", "source")}))
+
+
+@given(TEXTS)
+def test_a_text_that_the_kernel_does_not_suspect_needs_no_edit(text: str) -> None:
+    data, offsets = utf8_buffers(pa.array(["", text, "plain"]))
+    empty, suspected, plain = suspects(data, offsets).tolist()
+    assert not empty and not plain
+    assert suspected or twin(text) == text
+
+
+def test_every_character_that_normalising_changes_is_suspicious() -> None:
+    suspicious = suspicious_characters()
+    changed = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000 and twin(chr(code)) != chr(code)]
+    assert suspicious[changed].all()
+    assert suspicious.sum() < 3_000  # but few others: most texts are never looked at twice
+
+
+def test_no_word_is_glued_to_the_next_where_a_control_ends_a_line() -> None:
+    text = "\v".join(["one", "two"]) + "\f" + "\x85".join(["three", "four"]) + "\x1e" + "five"
+    assert apply_edits(text.encode(), list(text_edits(text))).split() == [b"one", b"two", b"three", b"four", b"five"]
+
+
+def test_the_fingerprint_tells_the_version_of_unicode() -> None:
+    assert Normalise("n").describe()["unicode"] == unicodedata.unidata_version
 
 
 def test_edits_name_their_rule() -> None:

@@ -1,6 +1,6 @@
 """What a code point is to the word kernels: one uint16 of class bits for each of the 0x110000 code points.
 
-The table costs 2.2 MB and 60 ms once a process, and turns every question of a kernel about a character into one load;
+The table costs 2.2 MB and 30 ms once a process, and turns every question of a kernel about a character into one load;
 the part of it that English prose touches stays in the first-level cache. It is built when first asked for, so importing
 costs nothing.
 """

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tilth.filters.characters import BREAK, character_classes
 from tilth.filters.kernel import kernel
-from tilth.filters.words import decode
+from tilth.filters.utf8 import decode
 
 
 @dataclass(frozen=True)

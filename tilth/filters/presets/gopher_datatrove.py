@@ -12,7 +12,8 @@ from tilth.filters.characters import SPACE, character_classes
 from tilth.filters.kernel import kernel
 from tilth.filters.rules import Preset, Rule, Signals, at_least, at_most, between
 from tilth.filters.texts import Texts
-from tilth.filters.words import ALL_SYMBOLS, HAS_LETTER, decode, decode_before
+from tilth.filters.utf8 import decode, decode_before
+from tilth.filters.words import ALL_SYMBOLS, HAS_LETTER
 
 STOP_WORDS: Final = ("the", "be", "to", "of", "and", "that", "have", "with")  # case counts
 
