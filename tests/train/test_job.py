@@ -79,7 +79,6 @@ def test_numbers_that_do_not_go_together_are_refused(changes: dict[str, object],
     assert words in str(caught.value)
 
 
-def test_micro_batches_fill_the_batch() -> None:
-    config = TrainConfig(steps=1, batch_size=24, micro_batch_size=4)
-    assert (config.micro_batch(Layout(data=2)), config.micro_batches(Layout(data=2))) == (4, 3)
-    assert TrainConfig(steps=1, batch_size=24).micro_batches(Layout(data=2)) == 1
+def test_a_process_computes_its_whole_share_at_once_if_not_told_otherwise() -> None:
+    assert TrainConfig(steps=1, batch_size=24).micro_batch(Layout(data=2)) == 12
+    assert TrainConfig(steps=1, batch_size=24, micro_batch_size=4).micro_batch(Layout(data=2)) == 4

@@ -1,8 +1,7 @@
 """Checkpoint folders: complete or absent, each with a manifest that says which run, which step and which samples.
 
 A checkpoint is written as ``.step-00000300.partial``, its manifest last, and renamed to ``step-00000300``. So a folder
-with the final name is whole, whatever was killed when. What Megatron stores inside is unpickled on loading (its
-metadata and its optimizer's groups), therefore only folders whose manifest matches their files are ever opened.
+with the final name is whole, whatever was killed when. Only folders whose manifest matches their files are opened.
 
 Nothing here loads torch; the tensors themselves are the business of ``tilth.train.state``.
 """

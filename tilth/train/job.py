@@ -40,10 +40,6 @@ class TrainConfig:
         """Sequences that one process computes at once."""
         return self.micro_batch_size or self.batch_size // layout.data
 
-    def micro_batches(self, layout: Layout) -> int:
-        """Micro-batches of a step in each data-parallel copy."""
-        return self.batch_size // (self.micro_batch(layout) * layout.data)
-
     def check(self, layout: Layout) -> None:
         """Raise ``UserError`` where the numbers make no sense together or with ``layout``."""
         for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("decay_steps", 0), ("keep_last", 1)):

@@ -8,7 +8,6 @@ one file a process, needs neither.
 from pathlib import Path
 from typing import Any
 
-import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedStateDict
 from megatron.core.dist_checkpointing.strategies.torch import (
@@ -22,6 +21,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from tilth.train.gpt import Gpt
+from tilth.train.metadata import check_metadata
 
 
 class InPlaceSave(TorchDistSaveShardedStrategy):
@@ -39,29 +39,27 @@ class InPlaceSave(TorchDistSaveShardedStrategy):
 
 def save_state(folder: Path, model: Gpt, optimizer: MegatronOptimizer | None) -> None:
     """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together."""
-    state: dict[str, Any] = {"model": model.sharded_state_dict()}
+    state: dict[str, Any] = {"model": _weights(model)}
     if optimizer is not None:
         state["optimizer"] = optimizer.sharded_state_dict(state["model"])
     dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
 
 
 def load_state(folder: Path, model: Gpt, optimizer: MegatronOptimizer | None) -> None:
-    """Read weights, and state where ``optimizer`` is given, in the present layout. All processes call it together."""
-    state: dict[str, Any] = {"model": model.sharded_state_dict()}
+    """Read weights, and state where ``optimizer`` is given, in the present layout. All processes call it together.
+
+    Raises ``UserError`` where the checkpoint holds anything but tensors.
+    """
+    check_metadata(folder)
+    state: dict[str, Any] = {"model": _weights(model)}
     if optimizer is not None:
         state["optimizer"] = optimizer.sharded_state_dict(state["model"], is_loading=True)
     loaded = dist_checkpointing.load(state, str(folder))
-    model.load_state_dict(loaded["model"])
+    model.load_state_dict({**dict.fromkeys(model.state_dict()), **loaded["model"]})
     if optimizer is not None:
         optimizer.load_state_dict(loaded["optimizer"])
 
 
-def digest(model: torch.nn.Module) -> str:
-    """Return a 32-hex-digit digest of this process's weights, in the order of their names."""
-    import hashlib
-
-    total = hashlib.sha256()
-    for name, tensor in sorted(model.named_parameters()):
-        total.update(name.encode())
-        total.update(tensor.detach().float().cpu().numpy().tobytes())
-    return total.hexdigest()[:32]
+def _weights(model: Gpt) -> ShardedStateDict:
+    """Return the tensors of ``model``, without the empty objects that its layers keep for Transformer Engine."""
+    return {name: value for name, value in model.sharded_state_dict().items() if not name.endswith("_extra_state")}
