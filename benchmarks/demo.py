@@ -62,7 +62,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
     recipe = yaml.safe_load(RECIPE.read_text())
     if quick:
         recipe["part_size"] = "1 MB"
-        recipe["train"]["steps"] = 20
+        recipe["train"]["optimisation"]["steps"] = 20
         recipe["evaluate"]["bytes_per_source"] = "10 KB"
     path = folder / "input" / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))

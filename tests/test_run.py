@@ -56,15 +56,9 @@ def write_corpus(folder: Path) -> Path:
         "stages": STAGES,
         "tokenizer": {"vocabulary": 600, "sample": 200_000},
         "train": {
-            "layers": 2,
-            "hidden": 32,
-            "heads": 2,
-            "sequence": 32,
-            "steps": 12,
-            "batch": 4,
-            "warmup": 2,
-            "checkpoint_every": 4,
-            "tensor_parallel": 2,
+            "model": {"layers": 2, "hidden_size": 32, "heads": 2, "sequence_length": 32},
+            "optimisation": {"steps": 12, "batch_size": 4, "warmup_steps": 2, "checkpoint_every": 4},
+            "layout": {"tensor": 2},
         },
         "evaluate": {"bytes_per_source": 2000},
     }

@@ -154,32 +154,59 @@ class TokenizerRecipe(Strict):
     model: str | None = Field(None, description="a .model file, in place of training")
 
 
+class ModelRecipe(Strict):
+    """The shape of a decoder-only transformer; the vocabulary is the tokenizer's."""
+
+    kind: Literal["gpt"] = "gpt"
+    layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    hidden_size: Annotated[int, Field(ge=8, le=65536)] = 128
+    heads: Annotated[int, Field(ge=1, le=1024)] = 4
+    ffn_hidden_size: Positive | None = Field(None, description="by default 4 x hidden_size, for swiglu 8/3 of it")
+    sequence_length: Annotated[int, Field(ge=8, le=1_000_000)] = 256
+    position: Literal["learned", "rope"] = "rope"
+    normalization: Literal["LayerNorm", "RMSNorm"] = "RMSNorm"
+    activation: Literal["gelu", "swiglu"] = "swiglu"
+    bias: bool = Field(False, description="in the linear layers")
+    tied_embeddings: bool = Field(True, description="one matrix reads the tokens and predicts them")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class OptimisationRecipe(Strict):
+    """Steps, batches (in sequences), AdamW and its learning rate."""
+
+    steps: Annotated[int, Field(ge=1, le=100_000_000)] = 300
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(16, description="sequences in one step")
+    micro_batch_size: Positive | None = Field(None, description="sequences in one forward pass of a process")
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = Field(3e-3, description="the peak")
+    minimum_learning_rate: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 3e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    decay_steps: Annotated[int, Field(ge=0)] = Field(0, description="of wsd")
+    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    gradient_clipping: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: Annotated[int, Field(ge=0)] = Field(100, description="steps; 0: at the end only")
+    keep_last: Positive = Field(2, description="checkpoints beside the first one")
+
+
+class LayoutRecipe(Strict):
+    """Over how many processes the model is cut: tensor x pipeline x data parallel."""
+
+    tensor: Annotated[int, Field(ge=1, le=4096)] = 1
+    pipeline: Annotated[int, Field(ge=1, le=4096)] = 1
+    data: Annotated[int, Field(ge=1, le=65536)] = 1
+    sequence_parallel: bool = False
+
+
 class TrainRecipe(Strict):
     """A Megatron-core GPT on the token shards."""
 
-    model: Literal["gpt"] = "gpt"
-    layers: Annotated[int, Field(ge=1, le=1000)] = 4
-    hidden: Annotated[int, Field(ge=8, le=65536)] = 128
-    heads: Annotated[int, Field(ge=1, le=1024)] = 4
-    feed_forward: Positive | None = Field(None, description="width; by default 8/3 of 'hidden', in steps of 64")
-    sequence: Annotated[int, Field(ge=8, le=1_000_000)] = 256
-    position: Literal["learned", "rope"] = "rope"
-    steps: Annotated[int, Field(ge=1, le=100_000_000)] = 300
-    batch: Annotated[int, Field(ge=1, le=1_000_000)] = Field(16, description="sequences in one optimizer step")
-    micro_batch: Positive | None = Field(None, description="sequences in one forward pass; by default all of its share")
-    rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = Field(3e-3, description="peak learning rate")
-    warmup: Annotated[int, Field(ge=0)] = Field(20, description="steps")
-    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
-    decay: Annotated[int, Field(ge=0)] = Field(0, description="steps of wsd's decay")
-    final_rate: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="last learning rate, as a share of the peak"
-    )
-    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
-    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(1.0, description="gradient norm")
-    checkpoint_every: Positive = Field(100, description="steps")
-    tensor_parallel: Annotated[int, Field(ge=1, le=4096)] = 1
-    pipeline_parallel: Annotated[int, Field(ge=1, le=4096)] = 1
-    data_parallel: Annotated[int, Field(ge=1, le=65536)] = 1
+    model: ModelRecipe = Field(default_factory=ModelRecipe)
+    optimisation: OptimisationRecipe = Field(default_factory=OptimisationRecipe)
+    layout: LayoutRecipe = Field(default_factory=LayoutRecipe)
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default_factory=dict, description="source: share of the training tokens; by default as they come"
     )
@@ -282,14 +309,14 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _explain(path: Path, error: ValidationError, tree: yaml.Node | None) -> str:
-    details = error.errors()
     # a misspelt key often makes a required one missing: the misspelling is what to mend
-    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+    details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     first = details[0]
-    place = [item for item in first["loc"] if not _is_tag(item)]
-    line = _line(tree, place)
-    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    field = ".".join(str(item) for item in place)
+    places = [tuple(item for item in detail["loc"] if not _is_tag(item)) for detail in details]
+    line = _line(tree, list(places[0]))
+    others = len(set(places)) - 1
+    more = f" (and {others} more)" if others else ""
+    field = ".".join(str(item) for item in places[0])
     return f"{path}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{_message(first)}{more}"
 
 

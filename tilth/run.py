@@ -25,7 +25,7 @@ from tilth.corpus.stage import Asset, fingerprint
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.inputs import find_inputs
 from tilth.recipe import EvaluateRecipe, HoldOutStep, Recipe, ScoreStep, Step, TokenizerRecipe, TrainRecipe
-from tilth.steps import scorer_settings, stages, tokenizer_settings, train_job
+from tilth.steps import check_settings, scorer_settings, stages, tokenizer_settings, train_job
 
 PACKAGES = (
     "tilth",
@@ -92,6 +92,7 @@ class Run:
         self.engine = engine
         self.show = show
         self.dry = dry
+        check_settings(recipe)
         self.inputs = find_inputs(recipe, base)
         self.index = Index(recipe.name, seconds=known_seconds(root))
         self.chain = Chain(self.root, engine, show.progress, dry)

@@ -48,14 +48,9 @@ tokenizer:
   vocabulary: 8192              # SentencePiece BPE, trained on what is left
 
 train:                          # a Megatron-core GPT on the token shards
-  layers: 4
-  hidden: 128
-  heads: 4
-  sequence: 256
-  steps: 300
-  batch: 16
-  tensor_parallel: 1
-  pipeline_parallel: 1
+  model: {layers: 4, hidden_size: 128, heads: 4, sequence_length: 256}
+  optimisation: {steps: 300, batch_size: 16, learning_rate: 0.003}
+  layout: {tensor: 1, pipeline: 1, data: 1}   # processes: their product
 
 evaluate:                       # bits per byte on the held-out documents, before and after
   bytes_per_source: 100 KB

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tilth.corpus.chain import Stored
+from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.recipe import (
     DeduplicateStep,
@@ -84,7 +85,7 @@ def check_settings(recipe: Recipe) -> None:
     if recipe.tokenizer is not None:
         tokenizer_settings(recipe.tokenizer, recipe.seed)
     if recipe.train is not None and recipe.tokenizer is not None:
-        train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, Path("tokens")).check()
+        train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, Path("tokens"))
 
 
 def rule_stages(step: RulesStep) -> tuple[Stage, Stage]:
@@ -117,32 +118,20 @@ def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:
 
 
 def train_job(wanted: TrainRecipe, seed: int, vocabulary: int, tokens: Path) -> TrainJob:
-    """Return the training run that a recipe describes, on a tokenizer's vocabulary and a folder of token shards."""
-    return TrainJob(
-        model=ModelConfig(
-            vocabulary_size=vocabulary,
-            layers=wanted.layers,
-            hidden_size=wanted.hidden,
-            heads=wanted.heads,
-            ffn_hidden_size=wanted.feed_forward,
-            sequence_length=wanted.sequence,
-            position=wanted.position,
-        ),
-        optimisation=TrainConfig(
-            steps=wanted.steps,
-            batch_size=wanted.batch,
-            micro_batch_size=wanted.micro_batch,
-            learning_rate=wanted.rate,
-            minimum_learning_rate=wanted.rate * wanted.final_rate,
-            warmup_steps=wanted.warmup,
-            schedule=wanted.schedule,
-            decay_steps=wanted.decay,
-            weight_decay=wanted.weight_decay,
-            gradient_clipping=wanted.clip,
-            checkpoint_every=wanted.checkpoint_every,
-        ),
+    """Return the training run that a recipe describes, on a tokenizer's vocabulary and a folder of token shards.
+
+    Raises ``UserError`` where its numbers do not fit together.
+    """
+    job = TrainJob(
+        model=ModelConfig(vocabulary_size=vocabulary, **wanted.model.model_dump()),
+        optimisation=TrainConfig(**wanted.optimisation.model_dump()),
         tokens=str(tokens),
-        layout=Layout(wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel),
+        layout=Layout(**wanted.layout.model_dump()),
         seed=seed,
         weights=wanted.weights,
     )
+    try:
+        job.check()
+    except UserError as error:
+        raise UserError(f"train.{error}") from error
+    return job
