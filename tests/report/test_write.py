@@ -20,7 +20,7 @@ STAGES = (ExactDuplicates("deduplicate", ("books", "web")), HoldOut("hold-out", 
 
 def test_a_run_is_reported_with_its_own_numbers(make_run: Any) -> None:
     root = make_run(RECORDS, STAGES)
-    (root / "recipe.lock.yaml").write_text("tilth:\n  python: 3.11.9\nrecipe:\n  name: small\n")
+    (root / "recipe.lock.yaml").write_text("versions:\n  python: 3.11.9\nrecipe:\n  name: small\n")
     path = write_report(root)
     assert path == root / "report.html"
     html = path.read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ from tilth.report.svg import DROPPED, FAINT, GRID, HELD_OUT, INK, KEPT, WIDTH, s
 
 ROW = 0.5  # inches: a bar and the line of text above it
 NAME = 24  # characters of a name that fit above a bar
+SLIVER = 0.004  # of the width: about a point, so that a single document can be seen
 ROWS = 15  # bars; the tables have them all
 
 
@@ -65,7 +66,7 @@ def drops_by_rule(rules: Sequence[RuleDrops]) -> Figure:
         figure, axes = _bars(len(rows))
         most = max(drops.dropped.documents for drops in rows)
         for place, drops in enumerate(rows):
-            axes.barh(place, drops.dropped.documents / most, height=0.36, color=DROPPED)
+            axes.barh(place, max(drops.dropped.documents / most, SLIVER), height=0.36, color=DROPPED)
             axes.text(0, place - 0.27, short(drops.rule, 36), va="bottom")
             axes.text(1, place - 0.27, formats.count(drops.dropped.documents), va="bottom", ha="right")
         axes.set_xlim(0, 1)
@@ -74,8 +75,11 @@ def drops_by_rule(rules: Sequence[RuleDrops]) -> Figure:
     return figure
 
 
-def distribution(shown: Distribution) -> Figure:
-    """Draw a histogram of a signal with its limits; bars of documents that leave have the colour of drops."""
+def distribution(shown: Distribution, *, thin_tails: bool = True) -> Figure:
+    """Draw a histogram of a signal with its limits; bars of documents that leave have the colour of drops.
+
+    ``thin_tails`` counts documents on a logarithmic scale: limits are about the few, cuts of a score about the many.
+    """
     edges = np.asarray(shown.edges)
     counts = np.asarray(shown.counts)
     low, high = _cuts(shown)
@@ -91,12 +95,17 @@ def distribution(shown: Distribution) -> Figure:
         stays = ((middle >= low) & (middle <= high)) != shown.inverted
         axes.stairs(np.where(stays, counts, 0), edges, fill=True, color=KEPT, linewidth=0)
         axes.stairs(np.where(stays, 0, counts), edges, fill=True, color=DROPPED, linewidth=0)
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(0, max(10, counts.max() * 8))  # room for the words at the limits
+        # above the bars there is room for a line of words a limit
+        if thin_tails:
+            axes.set_yscale("symlog", linthresh=1)
+            axes.set_ylim(0, max(10, counts.max()) * 8 ** len(shown.limits))
+        else:
+            axes.set_ylim(0, max(10, counts.max()) * (1 + 0.2 * len(shown.limits)))
         if shown.scale == "logarithmic":
             axes.set_xscale("log")
         axes.set_xlim(edges[0], edges[-1])
-        for (word, limit), cut in zip(shown.limits, (cut for cut in (low, high) if np.isfinite(cut)), strict=True):
+        cuts = [cut for cut in (low, high) if np.isfinite(cut)]
+        for line, ((word, limit), cut) in enumerate(zip(shown.limits, cuts, strict=True)):
             if edges[0] <= cut <= edges[-1]:
                 axes.axvline(cut, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
                 right = _place(cut, shown) > 0.5
@@ -104,7 +113,7 @@ def distribution(shown: Distribution) -> Figure:
                     f"{word} {formats.decimal(limit)}",
                     (cut, 1),
                     xycoords=("data", "axes fraction"),
-                    xytext=(-4 if right else 4, -2),
+                    xytext=(-4 if right else 4, -2 - 15 * line),
                     textcoords="offset points",
                     ha="right" if right else "left",
                     va="top",

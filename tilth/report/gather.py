@@ -78,7 +78,7 @@ def _text(path: Path) -> str | None:
 
 
 def _versions(path: Path, recipe: str) -> dict[str, str]:
-    """Return the versions that the lock file names under ``tilth``."""
+    """Return the versions that the lock file names."""
     try:
         # the loader in C, where it was built: a lock that names 10,000 input files takes 10 s without it
         data = yaml.load(recipe, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -86,5 +86,5 @@ def _versions(path: Path, recipe: str) -> dict[str, str]:
         raise UserError(
             f"{path}: not valid YAML ({' '.join(str(error).split())}); run the same command again"
         ) from error
-    versions = data.get("tilth") if isinstance(data, dict) else None
+    versions = data.get("versions") if isinstance(data, dict) else None
     return {str(name): str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}

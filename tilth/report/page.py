@@ -170,9 +170,13 @@ def _figures(report: Report) -> Mapping[str, object]:
             f"{formats.count(strictest.dropped.documents)}. The table below has all numbers."
         )
         drawn["rules"] = _inline(figures.drops_by_rule(report.rules), "rules", alternative)
-    for kind, every in (("signals", report.signals), ("scores", report.scores)):
+    for kind, every, thin_tails in (("signals", report.signals, True), ("scores", report.scores, False)):
         drawn[kind] = [
-            _inline(figures.distribution(one), f"{kind}{number}", f"Histogram of {one.signal}. {told(one)}")
+            _inline(
+                figures.distribution(one, thin_tails=thin_tails),
+                f"{kind}{number}",
+                f"Histogram of {one.signal}. {told(one)}",
+            )
             for number, one in enumerate(every)
         ]
     drawn["calibration"] = [
