@@ -197,7 +197,7 @@ def _check_untouched(batch: pa.RecordBatch, outcome: Outcome) -> None:
     """Raise ``LedgerError`` unless all left in their sources, and what was neither dropped nor edited as it came."""
     drops, edits = outcome.drops.column("id"), outcome.edits.column("id")
     if _digest_sum(_without(_without(batch, drops), edits)) != _digest_sum(_without(outcome.kept, edits)):
-        raise LedgerError("documents left that did not come so, and no edit says why")
+        raise LedgerError("a document was lost, added or changed, and neither a drop nor an edit says why")
     left = Counter(_sources(outcome.kept))
     left.update(_sources(outcome.drops))
     if left != _sources(batch):

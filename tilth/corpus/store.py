@@ -24,7 +24,7 @@ import xxhash
 
 from tilth.corpus.document import DOCUMENT, DROP, EDIT
 from tilth.corpus.errors import UserError
-from tilth.corpus.ledger import Account
+from tilth.corpus.ledger import Account, LedgerError
 from tilth.corpus.stage import Effect, Outcome
 
 DOCUMENTS, SIGNALS, DROPS, EDITS = ".", "signals", "drops", "edits"
@@ -200,8 +200,11 @@ class PartWriter:
         self._write(DROPS, drops, DROP)
 
     def judge(self, batch: pa.RecordBatch, outcome: Outcome) -> None:
-        """Take what a stage said about ``batch``."""
-        self.account.judge(batch, outcome, self.effect)
+        """Take what a stage said about ``batch``. Raises ``LedgerError`` where that cannot be."""
+        try:
+            self.account.judge(batch, outcome, self.effect)
+        except LedgerError as error:
+            raise LedgerError(f"{self.folder} part {self.part}: {error}") from error
         if self.effect is Effect.EDITS:
             self._write(DOCUMENTS, outcome.kept.select(DOCUMENT.names), DOCUMENT, even_empty=True)
         if outcome.signals:
