@@ -28,15 +28,15 @@ LETTER: Final = LOWER | UPPER
 
 # The marks that spaCy 3.8 splits off English words (spacy/lang/char_classes.py). Others, such as @ / \ ^ or the bullet,
 # stay on their word.
-_PUNCTUATION: Final = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
-_QUOTES: Final = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
-_CURRENCY: Final = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
-_PREFIX_ONLY: Final = "§%="
-_DASHES: Final = "—–"
-_BEFORE_STOP: Final = "0123456789%²-+|()?:" + _PUNCTUATION + _QUOTES
+PUNCTUATION: Final = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪"
+QUOTES: Final = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉〈〉⟦⟧"
+CURRENCIES: Final = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
+FRONT_ONLY: Final = "§%="
+DASHES: Final = "—–"
+STOP_FOLLOWS: Final = "0123456789%²-+|()?:" + PUNCTUATION + QUOTES
 
 # datatrove 0.10.1, utils/text.py, PUNCTUATION_SET: 281 code points, hexadecimal, ranges inclusive.
-_SYMBOLS: Final = """
+SYMBOLS: Final = """
 0-8 b-1f 21-2f 3a-40 5b-60 7b-9f ab b4 bb 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362
 1367-1368 166e 1735-1736 17d4-17d6 17d9-17da 1803 1809 1944-1945 1aa8-1aab 1b5a-1b5b 1b5e-1b5f 1b7d-1b7e
 1c3b-1c3c 1c7e-1c7f 2013-2014 2019 201c-201e 2026 203c-203d 2047-2049 2236 2501 25ba 2e2e 2e3c 2e53-2e54
@@ -68,13 +68,13 @@ def character_classes() -> np.ndarray:
 
     mark("".join(c for c in map(chr, range(0x10000)) if c.isspace()), SPACE)
     mark("\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029", BREAK)  # str.splitlines
-    mark(_PUNCTUATION + _QUOTES + _DASHES, PREFIX | SUFFIX)
-    mark(_PREFIX_ONLY, PREFIX)
-    mark(_CURRENCY, PREFIX | CURRENCY)
+    mark(PUNCTUATION + QUOTES + DASHES, PREFIX | SUFFIX)
+    mark(FRONT_ONLY, PREFIX)
+    mark(CURRENCIES, PREFIX | CURRENCY)
     mark("…", INFIX)
-    mark(_QUOTES, QUOTE)
-    mark(_BEFORE_STOP, BEFORE_STOP)
-    for span in _SYMBOLS.split():
+    mark(QUOTES, QUOTE)
+    mark(STOP_FOLLOWS, BEFORE_STOP)
+    for span in SYMBOLS.split():
         first, _, last = span.partition("-")
         table[int(first, 16) : int(last or first, 16) + 1] |= SYMBOL
     table.flags.writeable = False

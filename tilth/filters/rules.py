@@ -95,9 +95,8 @@ class Preset:
         """Return the preset with other limits for the named rules. Raises ``UserError`` where one makes no sense."""
         changed = {rule.name: rule for rule in self.rules}
         for name, low, high in limits:
-            changed[self._known(name)] = replace(
-                changed[name], limits=Limits(*self._checked(name, low, high), strict=changed[name].limits.strict)
-            )
+            rule = self._rule(name)
+            changed[name] = replace(rule, limits=Limits(*self._checked(name, low, high), rule.limits.strict))
         return replace(self, rules=tuple(changed.values()))
 
     def read_limits(self, given: Mapping[str, object]) -> tuple[tuple[str, float | None, float | None], ...]:
@@ -106,10 +105,9 @@ class Preset:
         A single number replaces the one limit of a one-sided rule. Raises ``UserError`` that names the rule, what was
         found and what is expected.
         """
-        rules = {rule.name: rule for rule in self.rules}
         read = {}
         for name, value in given.items():
-            limits = rules[self._known(name)].limits
+            limits = self._rule(name).limits
             if _is_number(value) and (limits.low is None) != (limits.high is None):
                 low, high = (value, None) if limits.high is None else (None, value)
             elif isinstance(value, list | tuple) and len(value) == 2:
@@ -124,11 +122,11 @@ class Preset:
             read[name] = self._checked(name, low, high)
         return tuple((rule.name, *read[rule.name]) for rule in self.rules if rule.name in read)
 
-    def _known(self, name: str) -> str:
-        names = [rule.name for rule in self.rules]
-        if name not in names:
-            raise UserError(f"limits: {self.reference} has no rule {name!r}; {_nearest(name, names)}")
-        return name
+    def _rule(self, name: str) -> Rule:
+        rules = {rule.name: rule for rule in self.rules}
+        if name not in rules:
+            raise UserError(f"limits: {self.reference} has no rule {name!r}; {_nearest(name, list(rules))}")
+        return rules[name]
 
     def _checked(self, name: str, low: object, high: object) -> tuple[float | None, float | None]:
         """Return the limits as floats, or say what is wrong with them."""

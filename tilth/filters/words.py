@@ -38,7 +38,7 @@ ALL_SYMBOLS: Final = 1  # every character of the word is a symbol
 HAS_LETTER: Final = 2  # a character of the word is a letter (str.isalpha)
 
 # What splits off a digit at the end of a word: spaCy's Latin units, each at most four bytes.
-_UNITS: Final = (
+UNITS: Final = (
     "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph "
     "hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %"
 )
@@ -93,7 +93,7 @@ def _split(data: np.ndarray, offsets: np.ndarray, exceptions: np.ndarray) -> Wor
 @cache
 def _units() -> npt.NDArray[np.uint32]:
     """Return the units as the little-endian number of their bytes: uint32, sorted."""
-    return np.array(sorted(int.from_bytes(unit.encode(), "little") for unit in _UNITS.split()), np.uint32)
+    return np.array(sorted(int.from_bytes(unit.encode(), "little") for unit in UNITS.split()), np.uint32)
 
 
 @cache
