@@ -1,9 +1,9 @@
-"""fastText's features and their mean, computed over Arrow's UTF-8 bytes: eight times the library on one core.
+"""fastText's features and their mean, over Arrow's UTF-8 bytes: seven to eight times the library's speed on one core.
 
 The rules are the library's, byte for byte (fastText 0.9.2, src/dictionary.cc: readWord, getLine, hash, computeSubwords,
 addSubwords, addWordNgrams). What is our own is the order of the work. A text is taken in blocks of 512 tokens, and each
 step runs over the whole block: split and hash, look words up, hash n-grams, add rows. The steps that wait for memory
-then stand in short loops whose loads overlap: token by token the same rules ran at two thirds of the speed.
+then stand in short loops whose loads overlap: token by token the same rules ran at three quarters of the speed.
 
 A token of up to seven bytes is its own key in the word table, because no token holds a NUL: one comparison of eight
 bytes is an exact one. Longer tokens are compared with the dictionary's bytes.
@@ -19,7 +19,7 @@ FNV_PRIME = np.uint32(16777619)
 NGRAM_FACTOR = np.uint64(116049371)  # Dictionary::addWordNgrams
 EIGHT = np.uint64(8)
 LONG = np.uint64(1 << 56)  # keys from here on belong to tokens of eight bytes and more
-NEWLINE = 10
+NEWLINE, SPACE = np.uint8(ord("\n")), np.uint8(ord(" "))
 OPENING, CLOSING = np.uint8(ord("<")), np.uint8(ord(">"))  # Dictionary::BOW, EOW: they frame a word for its subwords
 
 SEPARATES = np.zeros(256, np.bool_)  # Dictionary::readWord
@@ -29,13 +29,18 @@ END = np.frombuffer(b"</s>", np.uint8)  # Dictionary::EOS: what a newline is rea
 LABEL = np.frombuffer(b"__label__", np.uint8)  # src/args.cc; model files do not store another prefix
 
 
+@njit(cache=True, nogil=True)
 def one_line(data: np.ndarray) -> np.ndarray:
-    """Return ``data`` (uint8, contiguous) with a space for every newline.
+    """Return a copy of ``data`` (uint8) with a space for every newline.
 
     fastText reads a newline as the end of a document. This is the whole normalisation of a text, and training and
     scoring both call it: a scorer that is run on other tokens than it was trained on is quietly another scorer.
     """
-    return np.frombuffer(data.tobytes().replace(b"\n", b" "), np.uint8)
+    line = np.empty_like(data)
+    for place in range(len(data)):
+        byte = data[place]
+        line[place] = SPACE if byte == NEWLINE else byte
+    return line
 
 
 @njit(cache=True, nogil=True)

@@ -1,9 +1,8 @@
 """Training a quality scorer: fastText on texts that a model learned from against texts that it did not.
 
 Defaults are PreSelect's (arXiv 2503.00808: lr 0.1, 100 dimensions, word bigrams, 5 epochs, some 200,000 texts a class)
-but for the buckets: 200,000 in place of 2,000,000. A model is then 80 MB, not 800 MB, and on two classes of mixed real
-text the smaller one ranked held-out documents as well (docs/decisions/fasttext-kernel.md). Raise it for millions of
-texts.
+but for the buckets: 200,000 in place of 2,000,000. They take 80 MB, not 800 MB, and of a few thousand real texts the
+held-out ones were ranked as well (docs/decisions/fasttext-kernel.md). Raise it for millions of texts.
 
 Everything follows from the texts themselves: a seeded hash of each decides whether it is sampled, held out, and where
 it stands in the training order. The same texts in any order give the same bytes of model.
