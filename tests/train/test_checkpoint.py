@@ -12,18 +12,26 @@ MANIFEST = {"samples": 0, "tokens": 0, "fingerprint": "f", "identity": {}, "mode
 
 
 def write(folder: Path, step: int) -> Path:
-    partial = checkpoint.partial_folder(folder, step)
+    partial = checkpoint.partial_path(folder, step)
+    checkpoint.make_empty(partial)
     (partial / "tensors").write_bytes(b"x" * step)
     return checkpoint.commit(partial, {**MANIFEST, "step": step})
 
 
 def test_a_checkpoint_is_found_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
     write(tmp_path, 3)
-    partial = checkpoint.partial_folder(tmp_path, 6)
+    partial = checkpoint.partial_path(tmp_path, 6)
+    checkpoint.make_empty(partial)
     (partial / "tensors").write_bytes(b"half")
     found = checkpoint.latest(tmp_path)
     assert found is not None
     assert (found.step, found.path.name) == (3, "step-00000003")
+
+
+def test_what_an_earlier_attempt_left_is_not_in_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint.make_empty(checkpoint.partial_path(tmp_path, 3))
+    (checkpoint.partial_path(tmp_path, 3) / "left over").write_bytes(b"?")
+    assert sorted(path.name for path in write(tmp_path, 3).iterdir()) == ["manifest.json", "tensors"]
 
 
 def test_no_folder_has_no_checkpoint(tmp_path: Path) -> None:
@@ -59,7 +67,7 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_pruning_keeps_the_seed_and_the_last_ones(tmp_path: Path) -> None:
     for step in (0, 2, 4, 6):
         write(tmp_path, step)
-    checkpoint.partial_folder(tmp_path, 8)
+    checkpoint.make_empty(checkpoint.partial_path(tmp_path, 8))
     (tmp_path / "notes").mkdir()
     checkpoint.prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

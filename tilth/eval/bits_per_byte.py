@@ -27,7 +27,7 @@ from tilth.train.checkpoint import Checkpoint, read_checkpoint
 from tilth.train.launch import run_workers
 
 VERSION = 1  # raised when the same arguments give other figures
-RESULT = "bits_per_byte.arrow"
+RESULT, TOKENS = "bits_per_byte.arrow", "documents.arrow"
 MOST_PROCESSES = 8  # by default: each holds the model and takes seconds to start
 
 BITS = pa.schema(
@@ -111,53 +111,82 @@ def evaluate(
         )
     tokenizer = Tokenizer.load(tokenizer_path)
     opened = {name: _open(path, tokenizer) for name, path in checkpoints.items()}
-    text = documents.column("text").combine_chunks()
-    told = fingerprint(
+    asked = _fingerprint(opened, tokenizer, documents)
+    path = folder / RESULT
+    if path.exists():
+        kept = _read(path)
+        if (kept.schema.metadata or {}).get(b"fingerprint") == asked.encode():
+            return EvalResult(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens, offsets = tokenizer.encode_column(documents.column("text").combine_chunks(), separated=False)
+    _write(folder / TOKENS, pa.table({"tokens": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))}))
+    processes = processes or min(os.cpu_count() or 1, MOST_PROCESSES)
+    total = len(opened) * int(offsets[-1])
+    _score(folder, list(opened.values()), tokenizer.separator, processes, total, on_progress)
+    sizes = np.diff(offsets)
+    parts = []
+    for number, (name, checkpoint) in enumerate(opened.items()):
+        scores = pa.concat_tables([_read(folder / f"nats-{number}-{rank}.arrow") for rank in range(processes)])
+        parts.append(_document_bits(name, documents, sizes, int(checkpoint.model["sequence_length"]), scores))
+    result = pa.concat_tables(parts).replace_schema_metadata({"fingerprint": asked})
+    _write(path, result)
+    return EvalResult(result)
+
+
+def _fingerprint(opened: Mapping[str, Checkpoint], tokenizer: Tokenizer, documents: pa.Table) -> str:
+    """Of all that decides a result: the content of checkpoints, tokenizer and documents, not where they lie."""
+    return fingerprint(
         VERSION,
         [[name, checkpoint.fingerprint] for name, checkpoint in opened.items()],
         tokenizer.digest,
         [value.hex() for value in documents.column("id").to_pylist()],
-        [value.hex() for value in text_digests(text).to_pylist()],
+        [value.hex() for value in text_digests(documents.column("text").combine_chunks()).to_pylist()],
         documents.column("source").to_pylist(),
     )
-    path = folder / RESULT
-    if path.exists():
-        kept = _read(path)
-        if (kept.schema.metadata or {}).get(b"fingerprint") == told.encode():
-            return EvalResult(kept)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens, offsets = tokenizer.encode_column(text, separated=False)
-    column = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))
-    _write(folder / "documents.arrow", pa.table({"tokens": column}))
-    job = {
-        "checkpoints": [str(checkpoint.path) for checkpoint in opened.values()],
-        "documents": "documents.arrow",
-        "separator": tokenizer.separator,
-    }
-    (folder / "job.json").write_bytes(orjson.dumps(job))
-    processes = min(processes or MOST_PROCESSES, processes or os.cpu_count() or 1)
+
+
+def _score(
+    folder: Path,
+    opened: list[Checkpoint],
+    separator: int,
+    processes: int,
+    total: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """Let ``processes`` workers write the nats of all windows under all checkpoints into ``folder``."""
+    job = {"checkpoints": [str(checkpoint.path) for checkpoint in opened], "documents": TOKENS, "separator": separator}
+    path = folder / "job.json"
+    path.write_bytes(orjson.dumps(job))
     for old in folder.glob("progress-*"):
         old.unlink()
-    total = int(offsets[-1]) * len(opened)
-    run_workers(
-        [sys.executable, "-W", "ignore", "-m", "tilth.eval.worker", str(folder / "job.json")],
-        processes,
-        folder,
-        lambda: on_progress(_done(folder), total) if on_progress else None,
-    )
-    sizes = np.diff(offsets)
-    parts = []
-    for number, (name, checkpoint) in enumerate(opened.items()):
-        windows = cut_windows(sizes, int(checkpoint.model["sequence_length"]))
-        found = pa.concat_tables([_read(folder / f"nats-{number}-{rank}.arrow") for rank in range(processes)])
-        nats = np.full(len(windows.document), np.nan)
-        nats[found.column("window").to_numpy()] = found.column("nats").to_numpy()
-        bits = np.bincount(windows.document, weights=nats, minlength=len(sizes)) / math.log(2)
-        columns = [pa.array([name] * len(sizes)), *(documents.column(key).combine_chunks() for key in ("id", "source"))]
-        parts.append(pa.table([*columns, text_bytes(text), pa.array(sizes), pa.array(bits)], schema=BITS))
-    result = pa.concat_tables(parts).replace_schema_metadata({"fingerprint": told})
-    _write(path, result)
-    return EvalResult(result)
+
+    def watch() -> None:
+        if on_progress is not None:
+            # Each line is the number of tokens of one batch.
+            done = sum(int(line) for file in folder.glob("progress-*") for line in file.read_bytes().split())
+            on_progress(done, total)
+
+    run_workers([sys.executable, "-W", "ignore", "-m", "tilth.eval.worker", str(path)], processes, folder, watch)
+
+
+def _document_bits(
+    name: str, documents: pa.Table, sizes: np.ndarray, sequence_length: int, scores: pa.Table
+) -> pa.Table:
+    """Return the rows of ``BITS`` for one checkpoint. ``scores``: window and nats, in any order."""
+    windows = cut_windows(sizes, sequence_length)
+    nats = np.full(len(windows.document), np.nan)
+    nats[scores.column("window").to_numpy()] = scores.column("nats").to_numpy()
+    bits = np.bincount(windows.document, weights=nats, minlength=len(sizes)) / math.log(2)
+    rows = documents.num_rows
+    columns = {
+        "checkpoint": pa.array([name] * rows),
+        "id": documents.column("id").combine_chunks().cast(BITS.field("id").type),
+        "source": documents.column("source").combine_chunks().cast(pa.string()),
+        "bytes": text_bytes(documents.column("text").combine_chunks()),
+        "tokens": pa.array(sizes),
+        "bits": pa.array(bits),
+    }
+    return pa.table(columns, schema=BITS)
 
 
 def _open(path: Path, tokenizer: Tokenizer) -> Checkpoint:
@@ -168,11 +197,6 @@ def _open(path: Path, tokenizer: Tokenizer) -> Checkpoint:
             f"{tokenizer.vocabulary_size} in {tokenizer.path}; name the tokenizer of its training"
         )
     return checkpoint
-
-
-def _done(folder: Path) -> int:
-    """Tokens scored so far by all workers."""
-    return sum(int(line) for path in folder.glob("progress-*") for line in path.read_bytes().splitlines() if line)
 
 
 def _read(path: Path) -> pa.Table:

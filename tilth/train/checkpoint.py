@@ -77,12 +77,16 @@ def latest(folder: Path) -> Checkpoint | None:
     return read_checkpoint(paths[-1]) if paths else None
 
 
-def partial_folder(folder: Path, step: int) -> Path:
-    """Make and return the empty folder in which the checkpoint of ``step`` is to be written."""
-    path = folder / f".step-{step:08d}.partial"
-    shutil.rmtree(path, ignore_errors=True)
+def partial_path(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of ``step`` is written before it is whole."""
+    return folder / f".step-{step:08d}.partial"
+
+
+def make_empty(path: Path) -> None:
+    """Make the folder ``path``, without anything that an earlier attempt left in it."""
+    if path.exists():
+        shutil.rmtree(path)
     path.mkdir(parents=True)
-    return path
 
 
 def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
@@ -98,7 +102,8 @@ def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
         os.fsync(file.fileno())
     _flush(partial)
     final = partial.parent / f"step-{step:08d}"
-    shutil.rmtree(final, ignore_errors=True)
+    if final.exists():
+        shutil.rmtree(final)
     partial.rename(final)
     _flush(partial.parent)
     return final

@@ -6,7 +6,7 @@ the run that was not (fp32, same layout), and any data-parallel size sees the sa
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -47,9 +47,8 @@ def write_seed(job: TrainJob, folder: Path) -> Path:
         model = build_gpt(job.model, Layout())
         if start is not None:
             load_state(start.path, model, None)
-        partial = checkpoint.partial_folder(folder, 0)
-        save_state(partial, model, None)
-        return checkpoint.commit(partial, seed_manifest(job))
+        write_checkpoint(folder, model, None, seed_manifest(job))
+    return checkpoint.checkpoints(folder)[0]
 
 
 def train(
@@ -60,7 +59,7 @@ def train(
     ``on_step`` gets one record a step, in every process. Raises ``UserError`` where the loss or the gradient stops
     being a number, or where the checkpoint belongs to another run.
     """
-    optimisation, first_process = job.optimisation, torch.distributed.get_rank() == 0
+    optimisation = job.optimisation
     begin = checkpoint.latest(folder)
     if begin is None:
         raise UserError(f"{folder}: no checkpoint to begin with; write the seed's first")
@@ -78,12 +77,23 @@ def train(
         done = step + 1
         every = optimisation.checkpoint_every
         if done == optimisation.steps or (every and done % every == 0):
-            partial = [checkpoint.partial_folder(folder, done) if first_process else None]
-            torch.distributed.broadcast_object_list(partial, src=0)
-            save_state(Path(str(partial[0])), core, optimizer)
-            if first_process:
-                checkpoint.commit(Path(str(partial[0])), manifest(job, samples.fingerprint, done))
+            write_checkpoint(folder, core, optimizer, manifest(job, samples.fingerprint, done))
+            if torch.distributed.get_rank() == 0:
                 checkpoint.prune(folder, optimisation.keep_last)
+
+
+def write_checkpoint(
+    folder: Path, model: Gpt, optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
+) -> None:
+    """Write the checkpoint that the manifest ``described`` describes. All processes call it together."""
+    first_process = torch.distributed.get_rank() == 0
+    partial = checkpoint.partial_path(folder, described["step"])
+    if first_process:
+        checkpoint.make_empty(partial)
+    torch.distributed.barrier()
+    save_state(partial, model, optimizer)
+    if first_process:
+        checkpoint.commit(partial, described)
 
 
 def build(job: TrainJob, device: torch.device) -> tuple[Gpt, DistributedDataParallel, MegatronOptimizer]:
