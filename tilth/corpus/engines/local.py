@@ -199,8 +199,11 @@ class _Ranks:
     """
 
     folder: Path
+    driver: int  # its process, which with one worker runs the tasks itself
 
     def __call__(self, data: object, rank: int, world_size: int) -> None:
+        if os.getpid() != self.driver:
+            _die_with_parent()  # the fork server, which ends with the driver
         task = pickle.loads((self.folder / f"{rank}.task").read_bytes())  # written by this run, in its own folder
         (self.folder / "workers" / str(os.getpid())).write_text(task.name)
         try:
@@ -229,7 +232,7 @@ def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
     for rank, task in enumerate(tasks):
         (folder / f"{rank}.task").write_bytes(pickle.dumps(task))
     return _QuietExecutor(
-        pipeline=[_Ranks(folder)],
+        pipeline=[_Ranks(folder, os.getpid())],
         tasks=len(tasks),
         workers=workers,
         logging_dir=str(folder / "logs"),
@@ -239,10 +242,14 @@ def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
 
 @functools.cache
 def _forks_die_with_driver() -> None:
-    """End the manager process that datatrove forks when this process is killed: nothing else would (Linux only)."""
+    """End the manager process that datatrove forks when this process is killed: nothing else would."""
+    os.register_at_fork(after_in_child=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """Have this process killed when its parent ends (Linux only): a killed run leaves nothing at work in its folder."""
     if sys.platform == "linux":
-        kill_me = functools.partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-        os.register_at_fork(after_in_child=kill_me)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 @contextlib.contextmanager
