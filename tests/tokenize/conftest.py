@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from tilth.corpus.document import document_id, documents
-from tilth.tokenize.sentencepiece_bpe import Tokenizer, TokenizerSettings, train_tokenizer
+from tilth.tokenize.settings import TokenizerSettings
 from tilth.tokenize.shards import tokenize_part
 from tilth.tokenize.token_set import TokenSet, write_manifest
+from tilth.tokenize.tokenizer import Tokenizer
+from tilth.tokenize.train_tokenizer import train_tokenizer
 
 SYLLABLES = ["ba", "co", "den", "fi", "gor", "hal", "im", "jo", "kat", "lu", "men", "nor", "os", "pra", "qui", "rel"]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tilth.corpus.errors import UserError
 from tilth.tokenize import shards
 from tilth.tokenize.order import TrainingOrder, permutation
-from tilth.tokenize.sentencepiece_bpe import Tokenizer
 from tilth.tokenize.shards import Encoding, ShardWriter
 from tilth.tokenize.token_set import TokenSet, write_manifest
+from tilth.tokenize.tokenizer import Tokenizer
 
 MakeTokenSet = Callable[..., TokenSet]
 Prose = Callable[[int, int], list[str]]

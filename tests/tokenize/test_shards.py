@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tilth.corpus.errors import UserError
 from tilth.corpus.store import file_digest
 from tilth.tokenize import shards
-from tilth.tokenize.sentencepiece_bpe import Tokenizer
 from tilth.tokenize.shards import Encoding, ShardWriter, SourceCount, TokenPart, read_shard, tokenize_part
+from tilth.tokenize.tokenizer import Tokenizer
 
 BatchOf = Callable[..., pa.RecordBatch]
 Prose = Callable[[int, int], list[str]]

@@ -7,9 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tilth.corpus.errors import UserError
-from tilth.tokenize.sentencepiece_bpe import Tokenizer, TokenizerSettings, train_tokenizer
+from tilth.tokenize.settings import TokenizerSettings
 from tilth.tokenize.shards import SourceCount, tokenize_part
 from tilth.tokenize.token_set import MANIFEST, TokenSet, write_manifest
+from tilth.tokenize.tokenizer import Tokenizer
+from tilth.tokenize.train_tokenizer import train_tokenizer
 
 MakeTokenSet = Callable[..., TokenSet]
 BatchOf = Callable[..., pa.RecordBatch]

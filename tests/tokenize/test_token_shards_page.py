@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tilth.tokenize.sentencepiece_bpe import Tokenizer
 from tilth.tokenize.token_set import TokenSet
+from tilth.tokenize.tokenizer import Tokenizer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "token-shards.md"
 

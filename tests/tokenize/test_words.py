@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.tokenize import words
+from tilth.tokenize.cuts import SENTENCEPIECE
 from tilth.tokenize.words import NO_SEPARATOR, WordTable, spans_a_cut
 
 TEXTS = st.lists(st.text(alphabet=" \nabc\u00e9\u6c49", max_size=40), max_size=8)
@@ -46,7 +47,7 @@ class Recorder:
 )
 def test_a_piece_is_torn_where_a_word_starts(pieces: list[str], torn: bool) -> None:
     for piece in pieces:
-        assert spans_a_cut(piece) is torn
+        assert spans_a_cut(piece, SENTENCEPIECE) is torn
         assert torn is (len(cut(piece)) > 1)
 
 
@@ -54,7 +55,7 @@ def test_a_piece_is_torn_where_a_word_starts(pieces: list[str], torn: bool) -> N
 @given(TEXTS)
 def test_texts_are_cut_into_words_and_lose_nothing(texts: list[str]) -> None:
     recorder = Recorder()
-    tokens, offsets = WordTable(recorder, np.dtype(np.uint16)).encode(*column(texts), NO_SEPARATOR)
+    tokens, offsets = WordTable(recorder, np.dtype(np.uint16), SENTENCEPIECE).encode(*column(texts), NO_SEPARATOR)
     bounds = offsets.tolist()
     assert [bytes(tokens[a:b].astype(np.uint8)).decode() for a, b in pairwise(bounds)] == texts
     assert sorted(recorder.asked) == sorted({word for text in texts for word in cut(text)})
@@ -64,7 +65,7 @@ def test_texts_are_cut_into_words_and_lose_nothing(texts: list[str]) -> None:
 @given(st.lists(TEXTS, max_size=4))
 def test_no_word_is_encoded_twice(batches: list[list[str]]) -> None:
     recorder = Recorder()
-    table = WordTable(recorder, np.dtype(np.uint16))
+    table = WordTable(recorder, np.dtype(np.uint16), SENTENCEPIECE)
     for texts in batches:
         table.encode(*column(texts), NO_SEPARATOR)
     assert len(recorder.asked) == len(set(recorder.asked))
@@ -73,18 +74,18 @@ def test_no_word_is_encoded_twice(batches: list[list[str]]) -> None:
 def test_a_table_that_grows_and_starts_anew_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     batches = [[" ".join(map(str, generator.integers(0, 60_000, 4_000)))] for _ in range(40)]
-    whole = WordTable(Recorder(), np.dtype(np.uint32))
+    whole = WordTable(Recorder(), np.dtype(np.uint32), SENTENCEPIECE)
     expected = [whole.encode(*column(texts), 7)[0] for texts in batches]
     monkeypatch.setattr(words, "WORD_LIMIT", 10_000)
     recorder = Recorder()
-    small = WordTable(recorder, np.dtype(np.uint32))
+    small = WordTable(recorder, np.dtype(np.uint32), SENTENCEPIECE)
     for texts, tokens in zip(batches, expected, strict=True):
         np.testing.assert_array_equal(small.encode(*column(texts), 7)[0], tokens)
     assert len(recorder.asked) > len(set(recorder.asked))  # it did start anew
 
 
 def test_the_separator_follows_every_text_and_the_empty_one() -> None:
-    tokens, offsets = WordTable(Recorder(), np.dtype(np.uint16)).encode(*column(["ab", "", "c"]), 999)
+    tokens, offsets = WordTable(Recorder(), np.dtype(np.uint16), SENTENCEPIECE).encode(*column(["ab", "", "c"]), 999)
     assert tokens.tolist() == [97, 98, 999, 999, 99, 999]
     assert offsets.tolist() == [0, 3, 4, 6]
 
@@ -97,7 +98,7 @@ def test_words_that_could_not_be_encoded_are_asked_for_again() -> None:
             raise RuntimeError("once")
         return [[len(text)] for text in texts]
 
-    table = WordTable(encode, np.dtype(np.uint16))
+    table = WordTable(encode, np.dtype(np.uint16), SENTENCEPIECE)
     with pytest.raises(RuntimeError, match="once"):
         table.encode(*column(["one word"]), NO_SEPARATOR)
     assert table.encode(*column(["one word"]), NO_SEPARATOR)[0].tolist() == [3, 5]

@@ -20,7 +20,7 @@ import pyarrow as pa
 from tilth.corpus.document import ID
 from tilth.corpus.errors import UserError
 from tilth.corpus.store import file_digest, temporary_name
-from tilth.tokenize.sentencepiece_bpe import Tokenizer, token_dtype
+from tilth.tokenize.tokenizer import Tokenizer, token_dtype
 
 # A record batch is closed by the document that brings it to this many tokens: 2 MB of uint16. Smaller batches make the
 # index longer (about 1 us a batch to read), larger ones only cost the writer memory.

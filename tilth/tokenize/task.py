@@ -13,9 +13,9 @@ from tilth.corpus.ledger import LedgerError
 from tilth.corpus.stage import fingerprint
 from tilth.corpus.store import Lineage, file_digest, part_name, receipt_path, write_atomically
 from tilth.corpus.tasks import clear_failures, raise_failure
-from tilth.tokenize.sentencepiece_bpe import Tokenizer
 from tilth.tokenize.shards import TokenPart, tokenize_part
 from tilth.tokenize.token_set import MANIFEST, TokenSet, write_manifest
+from tilth.tokenize.tokenizer import Tokenizer
 
 VERSION = 1  # raised when equal documents and an equal tokenizer give another shard
 

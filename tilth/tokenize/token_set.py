@@ -16,8 +16,8 @@ import numpy as np
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import fingerprint
 from tilth.corpus.store import file_digest, write_atomically
-from tilth.tokenize.sentencepiece_bpe import Tokenizer, token_dtype
 from tilth.tokenize.shards import NOTHING, Encoding, Shard, SourceCount, TokenPart, read_shard
+from tilth.tokenize.tokenizer import Tokenizer, token_dtype
 
 MANIFEST = "_manifest.json"
 FORMAT = 1  # raised when the layout of the folder or of a shard changes

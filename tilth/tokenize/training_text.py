@@ -7,9 +7,12 @@ no more than the sample and one document. The price: equal texts stay or leave t
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import cycle
 
 import xxhash
+
+from tilth.corpus.errors import UserError
 
 # The trainer cannot learn from these: it reads U+2581 as a space, skips lines with U+2585 (its own mark for unknown
 # characters) or NUL, and treats the tab as a boundary (sentencepiece 0.2.3, src/trainer_interface.cc).
@@ -20,27 +23,78 @@ LINE_BREAKS = re.compile("[\n\t\0\u2581\u2585]+")
 LINE_CHARACTERS = 4096
 
 
+class _Smallest:
+    """The texts with the smallest numbers, of a little more than ``size`` UTF-8 bytes together."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed % 2**64
+        self._kept: list[tuple[int, bytes]] = []  # a heap with the largest number on top
+        self._total = 0
+
+    def add(self, text: str) -> None:
+        data = text.encode()
+        if not data:
+            return
+        heapq.heappush(self._kept, (-xxhash.xxh3_128_intdigest(data, self.seed), data))
+        self._total += len(data)
+        while self._total - len(self._kept[0][1]) >= self.size:
+            self._total -= len(heapq.heappop(self._kept)[1])
+
+    def texts(self) -> list[bytes]:
+        """Return the texts by their numbers; the last is cut where it fits only in part."""
+        found = [data for _, data in sorted(self._kept, reverse=True)]
+        if self._total > self.size:
+            found[-1] = found[-1][: len(found[-1]) - (self._total - self.size)]
+        return found
+
+
 def sample_texts(texts: Iterable[str], size: int, seed: int) -> list[str]:
     """Return a uniform sample of ``texts`` of at most ``size`` UTF-8 bytes, the same for every order of ``texts``.
 
     The last text that fits only in part is cut at a character. All texts are returned where they fit.
     """
-    kept: list[tuple[int, bytes]] = []  # a heap with the largest number on top
-    total = 0
+    sample = _Smallest(size, seed)
     for text in texts:
-        data = text.encode()
-        if not data:
-            continue
-        number = xxhash.xxh3_128_intdigest(data, seed % 2**64)
-        heapq.heappush(kept, (-number, data))
-        total += len(data)
-        while total - len(kept[0][1]) >= size:
-            total -= len(heapq.heappop(kept)[1])
-    kept.sort(reverse=True)
-    if total > size:
-        number, last = kept[-1]
-        kept[-1] = (number, last[: len(last) - (total - size)])
-    return [data.decode(errors="ignore") for _, data in kept]
+        sample.add(text)
+    return [data.decode(errors="ignore") for data in sample.texts()]
+
+
+def sample_sources(
+    texts: Iterable[tuple[str, str]], size: int, seed: int, weights: Mapping[str, float]
+) -> Iterator[str]:
+    """Return a sample of (source, text) of ``size`` bytes in which every source has its share, by ``weights``.
+
+    A source with less text than its share is repeated, and its last round cut, until it fills it: so is a small domain
+    up-sampled. Raises ``UserError`` where weights and sources do not fit each other.
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"tokenizer.weights: '{name}' has {weight}, expected a number of at least 0; correct it")
+    total = sum(weights.values())
+    if not total > 0:
+        raise UserError("tokenizer.weights: all are 0, expected one above 0; give a source a weight")
+    samples = {name: _Smallest(int(size * weight / total), seed) for name, weight in weights.items() if weight > 0}
+    seen = set()
+    for source, text in texts:
+        seen.add(source)
+        if source in samples:
+            samples[source].add(text)
+    if seen != set(weights):
+        raise UserError(
+            f"tokenizer.weights: found {', '.join(sorted(weights))}, expected one for each of "
+            f"{', '.join(sorted(seen)) or 'no source'}; give 0 to a source that is to be left out"
+        )
+    return (text for name in sorted(samples) for text in _filled(samples[name].texts(), samples[name].size))
+
+
+def _filled(texts: list[bytes], size: int) -> Iterator[str]:
+    """Yield ``texts`` again and again up to ``size`` bytes."""
+    for data in cycle(texts):
+        if size <= 0:
+            return
+        yield data[:size].decode(errors="ignore")
+        size -= len(data)
 
 
 def training_lines(texts: Iterable[str]) -> Iterator[str]:

@@ -1,10 +1,8 @@
-"""A table of words that were tokenized before: a text is cut into words, and only new words reach SentencePiece.
+"""A table of words that were tokenized before: a text is cut into words, and only new words reach the library.
 
 Text repeats its words: of 16 million in 105 MB of English, one of twenty was new. Looking the others up makes it
-several times faster than SentencePiece alone (docs/decisions/token-shards.md has the figures), and changes no token:
-no piece of our models spans a cut, so merges on both sides of it never meet (``spans_a_cut``, checked on loading).
-
-A word starts at a space that follows something else, and wherever newlines start or end. All arrays hold UTF-8 bytes.
+several times faster than the libraries (docs/decisions/token-shards.md has the figures), and changes no token where the
+cuts are those of the tokenizer (``tilth.tokenize.cuts``). All arrays hold UTF-8 bytes.
 """
 
 from collections.abc import Callable
@@ -13,7 +11,6 @@ from itertools import chain, pairwise
 import numba
 import numpy as np
 
-NEWLINE, SPACE = 10, 32
 NO_SEPARATOR = -1
 
 # Beyond this many words the table starts anew: rare words only fill it. About 100 MB at 2**20.
@@ -25,29 +22,25 @@ FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 EncodeWords = Callable[[list[str]], list[list[int]]]
 
 
-def spans_a_cut(piece: str) -> bool:
+def spans_a_cut(piece: str, cuts: np.ndarray) -> bool:
     """Tell whether a piece (with plain spaces) would be torn by a cut between words."""
     data = np.frombuffer(piece.encode(), np.uint8)
-    return len(data) > 0 and int(count_words(data, np.array([0, len(data)], np.int64))) > 1
-
-
-@numba.njit(inline="always")
-def _is_cut(before: int, after: int) -> bool:
-    if (before == NEWLINE) != (after == NEWLINE):
-        return True
-    return after == SPACE and before != SPACE
+    return bool(cuts[data[:-1], data[1:]].any())
 
 
 @numba.njit(cache=True, nogil=True)
-def count_words(data: np.ndarray, offsets: np.ndarray) -> int:
-    """Return how many words the texts hold: ``data`` uint8, ``offsets`` int64 of shape (texts + 1,)."""
+def count_words(data: np.ndarray, offsets: np.ndarray, cuts: np.ndarray) -> int:
+    """Return how many words the texts hold.
+
+    ``data`` is uint8, ``offsets`` int64 of shape (texts + 1,), ``cuts`` bool of shape (256, 256).
+    """
     words = 0
     for text in range(len(offsets) - 1):
         start, end = offsets[text], offsets[text + 1]
         if start < end:
             words += 1
         for place in range(start + 1, end):
-            if _is_cut(data[place - 1], data[place]):
+            if cuts[data[place - 1], data[place]]:
                 words += 1
     return words
 
@@ -67,6 +60,7 @@ def _insert(slots: np.ndarray, hashes: np.ndarray, count: int) -> None:
 def _find_words(
     data: np.ndarray,
     offsets: np.ndarray,
+    cuts: np.ndarray,
     slots: np.ndarray,
     hashes: np.ndarray,
     arena: np.ndarray,
@@ -88,7 +82,7 @@ def _find_words(
             first = place
             value = (FNV_OFFSET ^ np.uint64(data[place])) * FNV_PRIME
             place += 1
-            while place < end and not _is_cut(data[place - 1], data[place]):
+            while place < end and not cuts[data[place - 1], data[place]]:
                 value = (value ^ np.uint64(data[place])) * FNV_PRIME
                 place += 1
             value ^= value >> np.uint64(32)  # FNV's low bits alone are weak
@@ -159,8 +153,10 @@ def _gather_tokens(
 class WordTable:
     """Words seen so far and their tokens: for one thread. What it returns never depends on what it has seen."""
 
-    def __init__(self, encode_words: EncodeWords, dtype: np.dtype) -> None:
+    def __init__(self, encode_words: EncodeWords, dtype: np.dtype, cuts: np.ndarray) -> None:
+        """``cuts``: bool (256, 256), one of ``tilth.tokenize.cuts``."""
         self._encode_words = encode_words
+        self._cuts = cuts
         self._dtype = dtype
         self._clear()
 
@@ -193,14 +189,23 @@ class WordTable:
         ``data`` is uint8, ``offsets`` int64 of shape (texts + 1,); text ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
         ``separator`` follows every text, unless it is ``NO_SEPARATOR``.
         """
-        total = int(count_words(data, offsets))
+        total = int(count_words(data, offsets, self._cuts))
         self._reserve(total, int(offsets[-1] - offsets[0]))
         words = np.empty(total, np.int32)
         words_of_text = np.empty(len(offsets) - 1, np.int64)
         known = self._count
         self._count = int(
             _find_words(
-                data, offsets, self._slots, self._hashes, self._arena, self._starts, known, words, words_of_text
+                data,
+                offsets,
+                self._cuts,
+                self._slots,
+                self._hashes,
+                self._arena,
+                self._starts,
+                known,
+                words,
+                words_of_text,
             )
         )
         if self._count > known:

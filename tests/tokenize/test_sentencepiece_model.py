@@ -12,13 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.corpus.errors import UserError
-from tilth.tokenize.sentencepiece_bpe import (
-    Tokenizer,
-    TokenizerSettings,
-    encode_whole,
-    token_dtype,
-    train_tokenizer,
-)
+from tilth.tokenize.sentencepiece_model import encode_whole
+from tilth.tokenize.settings import TokenizerSettings
+from tilth.tokenize.tokenizer import Tokenizer, token_dtype
+from tilth.tokenize.train_tokenizer import train_tokenizer
 
 Prose = Callable[[int, int], list[str]]
 CORPORA = Path(__file__).resolve().parents[3] / "shared" / "data" / "corpora"
@@ -43,7 +40,7 @@ def test_every_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
 @given(st.lists(st.one_of(NASTY, PARTS), max_size=6).map("".join))
 def test_the_word_table_changes_no_token(tokenizer: Tokenizer, text: str) -> None:
     (tokens,) = tokenizer.encode_batch([text])
-    assert [tokens.tolist()] == encode_whole(tokenizer._processor, [text])
+    assert [tokens.tolist()] == encode_whole(tokenizer.library.processor, [text])
 
 
 @settings(deadline=None)
@@ -80,7 +77,7 @@ def test_equal_texts_in_any_order_give_equal_bytes(prose: Prose, tmp_path: Path)
 
 
 def test_the_vocabulary_begins_with_what_is_never_learned(tokenizer: Tokenizer) -> None:
-    pieces = [tokenizer._processor.id_to_piece(number) for number in range(6)]
+    pieces = [tokenizer.library.processor.id_to_piece(number) for number in range(6)]
     assert pieces == ["<|unknown|>", "<|end|>", "<|pad|>", "\n", "\n\n", "<0x00>"]
     assert (tokenizer.separator, tokenizer.padding, tokenizer.vocabulary_size) == (1, 2, 500)
     assert tokenizer.dtype == np.uint16
@@ -171,35 +168,60 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path / "gone.model")
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"eos_piece": "</s>"}, "lacks <.end.>"),
-        ({"byte_fallback": False}, "lacks <0x00>"),
-        ({"add_dummy_prefix": True}, "does not give texts back"),
-        ({"remove_extra_whitespaces": True}, "does not give texts back"),
-        ({"normalization_rule_name": "nmt_nfkc"}, "does not give texts back"),
-        ({"user_defined_symbols": ["of the"]}, "spans words"),
-    ],
-)
-def test_a_model_that_loses_text_is_refused(
-    changed: dict[str, object], message: str, prose: Prose, tmp_path: Path
-) -> None:
+FOREIGN: dict[str, dict[str, object]] = {
+    "like ours": {},
+    "another separator": {"eos_piece": "</s>"},
+    "no bytes": {"byte_fallback": False},
+    "a space before": {"add_dummy_prefix": True},
+    "trimmed": {"remove_extra_whitespaces": True},
+    "normalised": {"normalization_rule_name": "nmt_nfkc"},
+    "pieces of words": {"user_defined_symbols": ["of the"]},
+    "spaces after": {"treat_whitespace_as_suffix": True},
+    "unigram": {"model_type": "unigram"},
+}
+
+
+def foreign_model(path: Path, texts: list[str], **changed: object) -> Path:
     import sentencepiece
 
-    path = tmp_path / "foreign.model"
     ours = {"byte_fallback": True, "normalization_rule_name": "identity", "add_dummy_prefix": False}
     ours |= {"remove_extra_whitespaces": False, "eos_piece": "<|end|>", "pad_piece": "<|pad|>", "pad_id": 3}
+    ours |= {"vocab_size": 420, "model_type": "bpe"}
     with path.open("wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(prose(0, 60)),
-            model_writer=stream,
-            model_type="bpe",
-            vocab_size=420,
-            minloglevel=2,
-            **(ours | changed),
+            sentence_iterator=iter(texts), model_writer=stream, minloglevel=2, **(ours | changed)
         )
-    with pytest.raises(UserError, match=message):
+    return path
+
+
+@pytest.fixture(scope="module", params=FOREIGN)
+def foreign(request: pytest.FixtureRequest, prose: Prose, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    path = tmp_path_factory.mktemp("foreign") / "foreign.model"
+    return Tokenizer.load(foreign_model(path, prose(0, 60), **FOREIGN[request.param]))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.one_of(NASTY, PARTS, st.sampled_from(["bacoden of the", " \n a"])), max_size=9).map("".join))
+def test_a_model_from_elsewhere_gives_the_ids_of_its_library(foreign: Tokenizer, text: str) -> None:
+    (tokens,) = foreign.encode_batch([text])
+    if "\u2581" not in text:
+        assert tokens.tolist() == foreign.library.processor.encode(text)
+
+
+def test_the_separator_is_the_models_own_unless_a_file_beside_it_names_another(prose: Prose, tmp_path: Path) -> None:
+    path = foreign_model(tmp_path / "m.model", prose(0, 60), eos_piece="</s>", control_symbols=["<other>"])
+    assert Tokenizer.load(path).separator == Tokenizer.load(path).id_of("</s>")
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": {"content": "<other>"}}')
+    assert Tokenizer.load(path).separator == Tokenizer.load(path).id_of("<other>")
+    assert Tokenizer.load(tmp_path) == Tokenizer.load(path)  # the folder holds one model
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": "<gone>"}')
+    with pytest.raises(UserError, match=r"eos_token: found '<gone>', which the vocabulary lacks"):
+        Tokenizer.load(path)
+
+
+def test_a_model_that_cannot_part_documents_is_refused(prose: Prose, tmp_path: Path) -> None:
+    path = foreign_model(tmp_path / "m.model", prose(0, 60), eos_id=-1)
+    with pytest.raises(UserError, match="no token is known to separate documents"):
         Tokenizer.load(path)
 
 
@@ -212,4 +234,4 @@ def test_real_text_comes_back_with_sentencepieces_own_tokens(tmp_path: Path) -> 
     tokenizer = train_tokenizer(texts, tmp_path / "real.model", TokenizerSettings(vocabulary_size=4_000))
     encoded = tokenizer.encode_batch(texts)
     assert [tokenizer.decode(tokens) for tokens in encoded] == texts
-    assert [tokens.tolist() for tokens in encoded] == encode_whole(tokenizer._processor, texts)
+    assert [tokens.tolist() for tokens in encoded] == encode_whole(tokenizer.library.processor, texts)
