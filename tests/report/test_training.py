@@ -44,9 +44,11 @@ def test_a_training_without_a_step_has_no_curve(tmp_path: Path) -> None:
 
 def test_tokens_are_read_from_the_manifest_that_tokenizing_writes(tmp_path: Path) -> None:
     from tilth.corpus.document import documents
-    from tilth.tokenize.sentencepiece_bpe import Tokenizer, TokenizerSettings, train_tokenizer
+    from tilth.tokenize.settings import TokenizerSettings
     from tilth.tokenize.shards import tokenize_part
     from tilth.tokenize.token_set import write_manifest
+    from tilth.tokenize.tokenizer import Tokenizer
+    from tilth.tokenize.train_tokenizer import train_tokenizer
 
     texts = ["The quick brown fox jumps over the lazy dog. " * 4, "Der schnelle braune Fuchs springt. " * 4, "x"]
     model = tmp_path / "tokenizer.model"
