@@ -63,7 +63,7 @@ host = "[A-Za-z0-9\u00a1-\uffff]"
 
 FRONT = re.compile(rf"US\$|[AC]\$|\.\.+|\+(?![0-9])|{both_ends}|{one_of(FRONT_ONLY)}|{money}")
 BACK = re.compile(
-    rf"(?:……|\.\.+|{both_ends}|['’][sS]|(?<=[0-9])(?:\+|{money}|{units})"
+    rf"(?:……|\.\.+|{both_ends}|['’][sS]|(?<=[0-9])(?:\+|US\$|[AC]\$|{money}|{units})"
     rf"|(?<={one_of({*STOP_FOLLOWS, *LOWER})})\.|(?<=°[FCK])\.|(?<={au}{au})\.)\Z"
 )
 INNER = re.compile(

@@ -87,7 +87,14 @@ def _split(data: np.ndarray, offsets: np.ndarray, exceptions: np.ndarray) -> Wor
         count = int(rows[document])
         if document == documents:
             return Words(starts[:count], ends[:count], rows, lengths[:count], classes[:count])
-        columns = [np.concatenate([column[:count], np.empty(count + longest, column.dtype)]) for column in columns]
+        columns = [_grown(column[:count], count + longest) for column in columns]
+
+
+def _grown(column: np.ndarray, room: int) -> np.ndarray:
+    """Return a copy with room behind it. The room is not touched, so it costs no memory before it is used."""
+    grown = np.empty(len(column) + room, column.dtype)
+    grown[: len(column)] = column
+    return grown
 
 
 @cache
@@ -218,7 +225,11 @@ def _suffix(
     elif code == 43:  # +
         return 1 if _is_digit(data, before - 1) else 0
     elif classes[code] & CURRENCY:
-        return width if _is_digit(data, before - 1) else 0
+        if code == 36 and (data[before - 1] == 65 or data[before - 1] == 67):  # A$ C$
+            before -= 1
+        elif code == 36 and before - start >= 2 and data[before - 1] == 83 and data[before - 2] == 85:  # US$
+            before -= 2
+        return end - before if before > start and _is_digit(data, before - 1) else 0
     tail = end - 1
     packed = np.uint32(0)
     while tail > start and end - tail <= 4:
