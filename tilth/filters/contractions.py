@@ -1,7 +1,7 @@
 """English words that do not split where their marks say: "don't" is "do" + "n't", "Mr." and ":-)" stay whole.
 
 The list says what spaCy 3.8 splits (spacy/lang/en/tokenizer_exceptions.py, spacy/lang/tokenizer_exceptions.py), written
-as the few patterns behind its 1,347 entries, less seven rare faces.
+as the few patterns behind its 1,347 entries, less six rare faces.
 """
 
 from functools import cache
