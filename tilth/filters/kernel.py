@@ -1,8 +1,8 @@
 """How kernels are compiled: cached on disk, without the interpreter's lock, without reference counts.
 
-Numba counts references to every array at every call between kernels, with an atomic operation each; in the word kernel,
-whose calls are short, that took more than half of the time (41 MB/s with it, 98 without). A kernel only borrows its arrays from the
-Python frame that calls it and makes none itself, so nothing needs counting.
+Numba counts references to every array at every call between kernels, with an atomic operation each. In the word kernel,
+whose calls are short, that took more than half of the time: 41 MB/s with it, 98 without. A kernel only borrows its
+arrays from the Python frame that calls it and makes none itself, so nothing needs counting.
 
 Numba's cache on disk looks at the file of the kernel only. A kernel that calls one of another file would go on with the
 old one when that file changes, so kernels call their neighbours in the same file, and across files only those of
