@@ -13,7 +13,7 @@ import pytest
 from tilth.corpus.chain import open_chain
 from tilth.corpus.why import why
 
-WORDS = "the pith of a good plan is to be read and that it will have a use with care"
+WORDS = "the heart of every considered proposal is to be written and that it should have some purpose with care"
 
 
 def tilth(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +123,7 @@ def test_the_starter_recipe_checks_and_runs_once_it_names_files(tmp_path: Path) 
     plan = json.loads(tilth(tmp_path, "check", "recipe.yaml", "--json").stdout)
     assert [step["name"] for step in plan["steps"]][:5] == ["read", "normalise", "rules", "deduplicate", "hold-out"]
     assert not any(step["stored"] for step in plan["steps"])
-    assert plan["sources"][0]["first"]["text"].startswith("the pith")
+    assert plan["sources"][0]["first"]["text"].startswith("the heart")
     assert tilth(tmp_path, "run", "recipe.yaml", "--until", "rules", "--workers", "1").returncode == 0
     plan = json.loads(tilth(tmp_path, "check", "recipe.yaml", "--json").stdout)
     assert [step["stored"] for step in plan["steps"]][:4] == [True, True, True, False]
@@ -144,7 +144,11 @@ def test_the_ledger_answers_why_and_what_if(tmp_path: Path) -> None:
 
     asked = json.loads(tilth(tmp_path, "what-if", "case", "words=1..", "stop_words=0", "--json").stdout)
     counts = asked["total"]
-    assert (counts["documents"], counts["documents_now"], counts["documents_then"]) == (23, 21, 21)
+    assert (counts["documents"], counts["documents_now"], counts["documents_then"]) == (
+        23,
+        21,
+        22,
+    )  # of "short, too" a third is no word
     asked = json.loads(
         tilth(tmp_path, "what-if", "case", "words=1", "stop_words=0", "--json").stdout or '{"ok": false}'
     )
