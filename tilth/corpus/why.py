@@ -47,7 +47,7 @@ def why(chain: Sequence[Stored], prefix: str) -> Story:
     Raises ``UserError`` where the prefix is no hex number, or where none or several documents have it.
     """
     if not prefix or set(prefix.lower()) - set("0123456789abcdef") or len(prefix) > 32:
-        raise UserError(f"id '{prefix}': expected up to 32 hex digits, such as the ids that drops and reports show")
+        raise UserError(f"id {prefix!r}: expected up to 32 hex digits, such as the ids that drops and reports show")
     part, identity, source = _find(chain[0], prefix.lower())
     events = [event for stored in chain if (event := _event(stored, part, identity)) is not None]
     # a stage after the drop never saw it
