@@ -48,6 +48,8 @@ def source(entry: SourceRecipe) -> Source:
         date=entry.date,
         url=entry.url,
         language=entry.language,
+        metadata=None if entry.metadata is None else tuple(entry.metadata),
         format=entry.format,
         allowance=entry.allowance,
+        maximum_bytes=entry.maximum_bytes,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from tilth.corpus.chain import NotStored
 from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
-from tilth.corpus.readers import check_fields, first_record
+from tilth.corpus.readers import check_fields, first_record_of
 from tilth.inputs import Inputs, find_inputs
 from tilth.recipe import Recipe, load_recipe
 from tilth.run import Run
@@ -32,7 +32,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
     base = path.resolve().parent
     inputs = find_inputs(recipe, base)
     for entry in inputs.sources.values():
-        check_fields(entry, inputs.of(entry.name)[0])
+        check_fields(entry, inputs.of(entry.name))
     check_settings(recipe)
     root = runs / recipe.name
     writable = nearest_folder(root)
@@ -60,7 +60,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
 def described(inputs: Inputs, name: str) -> dict[str, Any]:
     """Describe a source: its files, their size, and its first record as the reader sees it."""
     files = inputs.of(name)
-    record = first_record(inputs.sources[name], files[0])
+    record = first_record_of(inputs.sources[name], files)
     return {
         "name": name,
         "files": len(files),

@@ -53,10 +53,14 @@ class SourceRecipe(Strict):
     date: str | None = Field(None, description="field with the date")
     url: str | None = Field(None, description="field with the URL")
     language: str | None = Field(None, description="field with the language")
+    metadata: list[str] | None = Field(
+        None, description="further fields to keep as JSON, by top-level name; by default all, [] for none"
+    )
     format: Literal["jsonl", "parquet"] | None = Field(None, description="where the suffix does not tell")
     allowance: float = Field(
         0.01, ge=0, le=1, description="share of records that may be unreadable before the run stops"
     )
+    maximum_bytes: Size = Field(64 << 20, gt=0, le=1 << 30, description="of one record; a longer one becomes a drop")
 
     @property
     def paths(self) -> tuple[str, ...]:

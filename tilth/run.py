@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import orjson
 import yaml
 
-from tilth.corpus.chain import INDEX, Chain, NotStored, Stored, check_identity, locked
+from tilth.corpus.chain import INDEX, Chain, NotStored, Stored, locked
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, fingerprint
@@ -160,9 +160,12 @@ class Run:
     def _read(self) -> str:
         self.digests = self.inputs.digests(self.root / "inputs.json")
         stored = self.chain.read(self.inputs.sources, self.inputs.parts, self.digests)
-        if not stored.reused and any(source.id for source in self.inputs.sources.values()):
-            check_identity(stored)
-        return self._advance("read", [stored])
+        said = self._advance("read", [stored])
+        repeated = stored.manifest.description.get("repeated_ids", {})
+        if repeated:
+            self.outputs["repeated_ids"] = repeated
+        records = sum(counts["records"] for counts in repeated.values())
+        return said + (f", {records:,} with a repeated id (known by their place)" if records else "")
 
     def _stages(self, step: Step) -> str:
         done = [self.head]

@@ -277,18 +277,18 @@ def test_a_missing_field_is_named_before_the_run_starts(tmp_path: Path) -> None:
     (file,) = find_files(Source("x", ("*",)), tmp_path)
     assert first_record(Source("x", ("*",)), file) == {"txt": "a", "meta": {"url": "u"}}
     assert field_names({"txt": "a", "meta": {"url": {"path": 1}}}) == ("txt", "meta", "meta.url", "meta.url.path")
-    check_fields(Source("x", ("*",), text="txt", url="meta.url"), file)
+    check_fields(Source("x", ("*",), text="txt", url="meta.url"), [file])
     with pytest.raises(UserError, match=r"no field 'text' for text; .* have txt, meta, meta.url; did you mean 'txt'"):
-        check_fields(Source("x", ("*",)), file)
+        check_fields(Source("x", ("*",)), [file])
     with pytest.raises(UserError, match=r"no field 'published' for date; .*; set date to one of them"):
-        check_fields(Source("x", ("*",), text="txt", date="published"), file)
+        check_fields(Source("x", ("*",), text="txt", date="published"), [file])
 
 
 def test_a_field_that_few_records_have_is_a_field(tmp_path: Path) -> None:
     put(tmp_path, "a.jsonl", *[b'{"text":"a"}'] * 50, b'{"text":"b","url":"u"}')
     source = Source("x", ("*",), url="url")
     (file,) = find_files(source, tmp_path)
-    check_fields(source, file)
+    check_fields(source, [file])
     assert [d["url"] for d in read(source, tmp_path)[0]] == [None] * 50 + ["u"]
 
 

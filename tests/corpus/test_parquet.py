@@ -95,8 +95,8 @@ def test_a_missing_column_drops_every_row_and_is_named_before_the_run(tmp_path: 
         assert drop["detail"] == f"a.parquet:0: field {text!r} is missing"
         (file,) = find_files(source, tmp_path)
         with pytest.raises(UserError, match=r"its first records have body, body.text; did you mean"):
-            check_fields(source, file)
-    check_fields(Source("x", ("*",), text="body.text"), file)
+            check_fields(source, [file])
+    check_fields(Source("x", ("*",), text="body.text"), [file])
     assert first_record(source, file) == {"body": {"text": "a"}}
 
 

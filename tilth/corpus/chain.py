@@ -15,15 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.document import ID, halves
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.ledger import LedgerError
 from tilth.corpus.readers import read_part
+from tilth.corpus.readers.chunk import LEFT_OUT, UNREAD
+from tilth.corpus.repeated import (
+    find_repeated,
+    ids_of,
+    parts_with,
+    read_repeated,
+    repeated_by_source,
+    write_repeated,
+)
 from tilth.corpus.sources import Source, check_allowance
 from tilth.corpus.splits import Part
 from tilth.corpus.stage import Effect, GroupStage, MapStage, Stage, fingerprint
@@ -91,6 +98,7 @@ class ReadTask:
     part: int
     folder: Path
     fingerprint: str
+    repeated: frozenset[bytes] = frozenset()  # ids of this source that several records carry
 
     @property
     def name(self) -> str:
@@ -100,7 +108,7 @@ class ReadTask:
     def run(self) -> None:
         """Read every slice and commit."""
         with PartWriter(self.folder, self.part, self.fingerprint, Effect.EDITS) as writer:
-            for chunk in read_part({self.source.name: self.source}, self.input):
+            for chunk in read_part({self.source.name: self.source}, self.input, self.repeated):
                 writer.read(chunk.documents, chunk.drops, chunk.records)
             writer.commit()
 
@@ -118,26 +126,61 @@ class Chain:
     def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Digests) -> Stored:
         """Read the input; ``digests`` are those of the files, by source and relative name.
 
-        Raises ``UserError`` where a source lost more records than its allowance, or where two documents have one id.
+        Ids that several records carry are counted in the description, and their records known by id and place.
+        Raises ``UserError`` where a source lost more records than its allowance.
         """
         fields = {name: (source.fields, source.metadata, source.maximum_bytes) for name, source in sources.items()}
         slices = [
             [(cut.source, cut.file.relative, cut.file.format, cut.start, cut.end) for cut in part.slices]
             for part in parts
         ]
-        description = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": fields}
+        description: dict[str, Any] = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": fields}
         own = fingerprint(description, digests, slices)
         folder = self._folder(0, "read", own)
 
+        def read_parts(numbers: Sequence[int], repeated: pa.Table) -> None:
+            self.engine.run(
+                [
+                    ReadTask(
+                        sources[parts[part].source],
+                        parts[part],
+                        part,
+                        folder,
+                        own,
+                        ids_of(repeated, parts[part].source),
+                    )
+                    for part in numbers
+                ]
+            )
+            raise_failure(folder)
+
         def run(missing: Sequence[int]) -> None:
-            self.engine.run([ReadTask(sources[parts[part].source], parts[part], part, folder, own) for part in missing])
+            known = read_repeated(folder)
+            read_parts(missing, known)
+            if not any(source.id for source in sources.values()):
+                return
+            while (found := find_repeated(folder, len(parts))).num_rows or known.num_rows:
+                known = pa.concat_tables([known, found])
+                affected = parts_with(folder, len(parts), known.column("id").combine_chunks())
+                if not affected:
+                    break
+                if found.num_rows:
+                    write_repeated(folder, known)
+                for part in affected:
+                    receipt_path(folder, part).unlink()
+                read_parts(affected, known)
+            if known.num_rows:
+                description["repeated_ids"] = repeated_by_source(known)
 
         def check(manifest: Manifest) -> None:
             if any(source.id for source in sources.values()):
                 check_identity(Stored(folder, manifest, Lineage(str(folder))))
 
         manifest, reused = self._finish(folder, own, 0, description, "edits", (), len(parts), run, check)
-        _check_read(manifest, sources, folder)  # of what was found too: an allowance may have become smaller
+        sizes: dict[str, int] = {}
+        for part in parts:
+            sizes[part.source] = sizes.get(part.source, 0) + part.size
+        _check_read(manifest, sources, sizes, folder)  # of what was found too: an allowance may have become smaller
         stored = Stored(folder, manifest, Lineage(str(folder)), None, reused)
         self.done.append(stored)
         return stored
@@ -230,14 +273,20 @@ def _check_entered(manifest: Manifest, upstream: Stored, folder: Path) -> None:
             )
 
 
-def _check_read(manifest: Manifest, sources: Mapping[str, Source], folder: Path) -> None:
-    """Hold every source's allowance of unreadable records; raise ``UserError`` for a corpus without a document."""
+def _check_read(manifest: Manifest, sources: Mapping[str, Source], sizes: Mapping[str, int], folder: Path) -> None:
+    """Hold every source's allowance of damage; raise ``UserError`` for a corpus without a document.
+
+    ``sizes`` are the bytes on disk of every source's files.
+    """
     account = manifest.account
     for name, source in sources.items():
-        lost = sum(documents for documents, _ in account.dropped.get(name, {}).values())
+        dropped = {rule: counts for rule, counts in account.dropped.get(name, {}).items() if rule not in LEFT_OUT}
+        lost = sum(documents for documents, _ in dropped.values())
         if lost:
             records = account.kept.get(name, [0, 0])[0] + lost
-            check_allowance(source, records, lost, _first_detail(manifest, folder, name))
+            unread = sum(size for rule, (_, size) in dropped.items() if rule in UNREAD)
+            example = _first_detail(manifest, folder, name)
+            check_allowance(source, records, lost, example, size=sizes.get(name, 0), unread=unread)
     if account.documents_out == 0:
         raise UserError("the corpus is empty: no source holds a readable document; see 'tilth check'")
 
@@ -246,31 +295,21 @@ def _first_detail(manifest: Manifest, folder: Path, source: str) -> str | None:
     """Return file, offset and reason of the first record of a source that could not be read."""
     for receipt in manifest.receipts:
         for batch in read_arrow(folder / DROPS / part_name(receipt.part), missing_is_empty=True):
-            for row in batch.filter(pc.equal(batch.column("source"), source)).slice(0, 1).to_pylist():
+            lost = pc.and_not(
+                pc.equal(batch.column("source"), source), pc.is_in(batch.column("rule"), pa.array(sorted(LEFT_OUT)))
+            )
+            for row in batch.filter(lost).slice(0, 1).to_pylist():
                 return str(row["detail"])
     return None
 
 
 def check_identity(stored: Stored) -> None:
-    """Raise ``UserError`` where two documents have one id: the ledger could not tell them apart.
-
-    Takes 16 bytes of memory a document, and the time to sort them.
-    """
-    columns = [halves(batch.column("id")) for part in range(stored.parts) for batch in stored.lineage.read(part)]
-    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
-    ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
-    same = np.flatnonzero((ids[1:] == ids[:-1]).all(axis=1))
-    if not len(same):
-        return
-    first = pa.array([ids[same[0]].tobytes()], ID)
-    sources = set()
-    for part in range(stored.parts):
-        for batch in stored.lineage.read(part):
-            sources.update(batch.filter(pc.is_in(batch.column("id"), value_set=first)).column("source").to_pylist())
-    raise UserError(
-        f"source '{sorted(sources)[0]}': {len(same)} records repeat the id of another; name a field that is unique "
-        "as the source's 'id', or leave 'id' out to identify records by their place"
-    )
+    """Raise ``UserError`` where two documents still have one identity: the ledger could not tell them apart."""
+    for source, counts in repeated_by_source(find_repeated(stored.folder, stored.parts)).items():
+        raise UserError(
+            f"source '{source}': {counts['ids']} ids are also made of another id and a place; name another field as "
+            "the source's 'id', or leave 'id' out to identify records by their place"
+        )
 
 
 @contextmanager

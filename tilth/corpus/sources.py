@@ -59,6 +59,7 @@ class Source:
     format: Format | None = None  # None: by suffix
     allowance: float = 0.01  # share of records that may be lost to damage before the run stops
     maximum_bytes: int = 64 << 20  # of one record; a longer one becomes a drop
+    repeated: frozenset[bytes] = frozenset()  # identities that several records share, as the run found out
 
     def __post_init__(self) -> None:
         if not self.name or not self.paths:

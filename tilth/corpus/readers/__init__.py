@@ -4,8 +4,9 @@ A reader never raises on what it finds in a file. Damage is data: a drop that na
 raise is a file that is gone, closed to us or changed since the run began, as a ``UserError``.
 """
 
+import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tilth.corpus.errors import UserError
@@ -15,22 +16,37 @@ from tilth.corpus.readers.parquet import first_parquet_records, read_parquet
 from tilth.corpus.sources import Source, SourceFile
 from tilth.corpus.splits import Part
 
-__all__ = ["Chunk", "check_fields", "field_names", "first_record", "read_part"]
+__all__ = ["Chunk", "check_fields", "field_names", "first_record", "first_record_of", "read_part"]
 
 READERS = {"jsonl": read_json_lines, "parquet": read_parquet}
 FIRST_RECORDS = {"jsonl": first_json_records, "parquet": first_parquet_records}
+EXPECTED = {"jsonl": "one JSON object a line", "parquet": "a Parquet file"}
+LOOKED_INTO = 32  # files of a source
 LOOKED_AT = 100  # records in which a field must occur once: a date or url that few records have is a field all the same
 
 
-def read_part(sources: Mapping[str, Source], part: Part) -> Iterator[Chunk]:
-    """Yield every record of ``part`` as a document or a drop, in the order of its slices, in bounded memory."""
+def read_part(sources: Mapping[str, Source], part: Part, repeated: frozenset[bytes] = frozenset()) -> Iterator[Chunk]:
+    """Yield every record of ``part`` as a document or a drop, in the order of its slices, in bounded memory.
+
+    Records whose id is one of ``repeated`` are known by their id and their place.
+    """
+    source = dataclasses.replace(sources[part.source], repeated=repeated)
     for piece in part.slices:
-        yield from READERS[piece.file.format](sources[piece.source], piece)
+        yield from READERS[piece.file.format](source, piece)
 
 
 def first_record(source: Source, file: SourceFile) -> dict[str, Any]:
     """Return the first readable record of ``file``; raise ``UserError`` where its beginning holds none."""
     return first_records(source, file, 1)[0]
+
+
+def first_record_of(source: Source, files: Sequence[SourceFile]) -> dict[str, Any]:
+    """Return the first readable record of the first of ``files`` that begins with one; else raise as for the first."""
+    for file in looked_into(files):
+        records, _ = FIRST_RECORDS[file.format](source, file, 1)
+        if records:
+            return records[0]
+    return first_record(source, files[0])
 
 
 def first_records(source: Source, file: SourceFile, count: int) -> list[dict[str, Any]]:
@@ -39,7 +55,7 @@ def first_records(source: Source, file: SourceFile, count: int) -> list[dict[str
     if not records:
         raise UserError(
             f"source {source.name!r}: {file.path!r} has no readable record at its beginning: {reason}; "
-            f"expected {'one JSON object a line' if file.format == 'jsonl' else 'a Parquet file'}"
+            f"expected {EXPECTED[file.format]}"
         )
     return records
 
@@ -54,15 +70,34 @@ def field_names(record: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_fields(source: Source, file: SourceFile) -> None:
-    """Raise ``UserError`` where a field that the recipe names is in none of the first records of ``file``."""
-    records = first_records(source, file, LOOKED_AT)
-    found = tuple(dict.fromkeys(name for record in records for name in field_names(record)))
+def check_fields(source: Source, files: Sequence[SourceFile]) -> None:
+    """Raise ``UserError`` where a field that the recipe names is not in the first records of ``files``.
+
+    Text and id must occur in every file that is looked into (at most 32, evenly spread), other fields in one of them.
+    A file whose beginning cannot be read is passed over, unless all are like it: its loss is counted when it is read.
+    """
+    found: dict[SourceFile, tuple[str, ...]] = {}
+    for file in looked_into(files):
+        records, _ = FIRST_RECORDS[file.format](source, file, LOOKED_AT)
+        if records:
+            found[file] = tuple(dict.fromkeys(name for record in records for name in field_names(record)))
+    if not found:
+        first_records(source, files[0], 1)
+    everywhere = tuple(dict.fromkeys(name for names in found.values() for name in names))
     for column, field in source.fields.items():
-        if field not in found:
-            close = difflib.get_close_matches(field, found, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}" if close else f"set {column} to one of them"
-            raise UserError(
-                f"source {source.name!r}: {file.path!r} has no field {field!r} for {column}; "
-                f"its first records have {', '.join(found) or 'no field'}; {hint}"
-            )
+        for file, names in found.items():
+            known = names if column in ("text", "id") else everywhere
+            if field not in known:
+                close = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
+                hint = f"did you mean {close[0]!r}" if close else f"set {column} to one of them"
+                raise UserError(
+                    f"source {source.name!r}: {file.path!r} has no field {field!r} for {column}; "
+                    f"its first records have {', '.join(known) or 'no field'}; {hint}"
+                )
+
+
+def looked_into(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return the files that are looked into before a run: all, or 32 of them from the first to the last."""
+    if len(files) <= LOOKED_INTO:
+        return list(files)
+    return [files[i * (len(files) - 1) // (LOOKED_INTO - 1)] for i in range(LOOKED_INTO)]

@@ -19,6 +19,11 @@ UNREADABLE = "unreadable"  # one record: no valid JSON or UTF-8, a field missing
 TOO_LARGE = "too_large"  # one record: longer than the source's maximum_bytes
 DAMAGED = "damaged"  # the rest of a file or row group: corrupt or cut short; bytes are compressed bytes not read
 BOMB = "decompression_bomb"  # the rest of a file that expands beyond reason; bytes likewise
+NOT_SAMPLED = "not_sampled"  # a good document that the recipe's sample leaves out
+NO_DOCUMENT = "no_document"  # a record that is none by what it is: a request of a crawl, an image, a redirect
+
+UNREAD = frozenset({DAMAGED, BOMB})  # their bytes are those of the file on disk
+LEFT_OUT = frozenset({NOT_SAMPLED, NO_DOCUMENT})  # no damage: the allowance does not count them
 
 
 @dataclass(frozen=True)

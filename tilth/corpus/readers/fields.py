@@ -36,13 +36,21 @@ def other_columns(source: Source, locators: Iterable[str], records: Sequence[dic
     """Take ``source``'s fields other than the text out of ``records``; what is left becomes the metadata.
 
     Returns lists for ``id``, ``source``, ``metadata`` and the columns that the recipe names. ``locators`` are the
-    identities where it names no id field; a record's own id also stays in its metadata. Raises ``Fault`` where a
-    record lacks its id or a field has the wrong type.
+    identities where it names no id field; a record's own id also stays in its metadata. Where other
+    records carry the same id, id and locator together are the identity. Raises ``Fault`` where a record lacks its id or
+    a field has the wrong type.
     """
     columns: dict[str, list[Any]] = {"source": [source.name] * len(records)}
-    if source.id is not None:
-        locators = identities(source.id, fields(records, source.id, keep=True, default=False))
-    columns["id"] = [document_id(source.name, locator) for locator in locators]
+    if source.id is None:
+        columns["id"] = [document_id(source.name, place) for place in locators]
+    else:
+        own = identities(source.id, fields(records, source.id, keep=True, default=False))
+        columns["id"] = [document_id(source.name, name) for name in own]
+        if source.repeated and not source.repeated.isdisjoint(columns["id"]):
+            columns["id"] = [
+                document_id(source.name, f"{name}\0{place}") if id in source.repeated else id
+                for id, name, place in zip(columns["id"], own, locators, strict=True)
+            ]
     for column, field in source.fields.items():
         if column not in ("text", "id"):
             columns[column] = optional_strings(field, fields(records, field, keep=False, default=True))

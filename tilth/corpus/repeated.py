@@ -1,0 +1,86 @@
+"""Ids that several records carry: counted, reported, and told apart by the records' places.
+
+A corpus of many crawls repeats ids, and a run that stops at the first helps nobody. So the parts are read as if every
+id were unique; then the driver looks for ids that occur twice (16 bytes of memory a document, and the time to sort
+them), and only the parts that hold such an id are read again, with the set of them. Every record with a repeated id,
+the first one too, is then known by id and place, so the outcome depends on no order: not of files, workers or engines.
+
+The set is stored before anything is read again. Whoever was killed in between finds it, and a part that was already
+mended is not taken for one whose ids were unique all along.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tilth.corpus.document import ID, halves
+from tilth.corpus.store import ArrowWriter, Lineage, read_arrow
+
+REPEATED = pa.schema(
+    [
+        pa.field("id", ID, nullable=False),  # document_id(source, the records' own id)
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("records", pa.int64(), nullable=False),  # how many carry it
+    ]
+)
+FILE = "repeated.arrow"
+
+
+def read_repeated(folder: Path) -> pa.Table:
+    """Return the repeated ids of a reading stage (schema REPEATED): no rows where none were found so far."""
+    return pa.Table.from_batches(read_arrow(folder / FILE, missing_is_empty=True), schema=REPEATED)
+
+
+def write_repeated(folder: Path, rows: pa.Table) -> None:
+    """Store repeated ids, sorted, so that they are there whole or not at all."""
+    writer = ArrowWriter(folder / FILE, REPEATED)
+    writer.write(rows.sort_by([("id", "ascending")]).combine_chunks())
+    writer.commit()
+
+
+def find_repeated(folder: Path, parts: int) -> pa.Table:
+    """Return the ids that more than one document of a reading stage carries (schema REPEATED)."""
+    lineage = Lineage(str(folder))
+    columns = [halves(batch.column("id")) for part in range(parts) for batch in lineage.read(part)]
+    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
+    ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
+    new = np.flatnonzero(np.concatenate([[True], (ids[1:] != ids[:-1]).any(axis=1)])) if len(ids) else np.zeros(0, int)
+    records = np.diff(np.append(new, len(ids)))
+    many = records > 1
+    if not many.any():
+        return REPEATED.empty_table()
+    found = pa.array([ids[place].tobytes() for place in new[many].tolist()], ID)
+    sources: list[str | None] = [None] * len(found)
+    for part in range(parts):
+        for batch in lineage.read(part):
+            places = pc.index_in(batch.column("id"), value_set=found)
+            there = batch.column("source").filter(places.is_valid()).to_pylist()
+            for place, source in zip(places.drop_null().to_pylist(), there, strict=True):
+                sources[place] = source
+    return pa.Table.from_arrays([found, pa.array(sources), pa.array(records[many])], schema=REPEATED)
+
+
+def parts_with(folder: Path, parts: int, ids: pa.Array) -> list[int]:
+    """Return the numbers of the parts that hold a document with one of ``ids``."""
+    lineage = Lineage(str(folder))
+    return [
+        part
+        for part in range(parts)
+        if any(pc.any(pc.is_in(batch.column("id"), value_set=ids)).as_py() for batch in lineage.read(part))
+    ]
+
+
+def repeated_by_source(rows: pa.Table) -> dict[str, dict[str, int]]:
+    """Return, for every source with repeated ids, how many ids repeat and how many records carry them."""
+    grouped = rows.group_by("source", use_threads=False).aggregate([("records", "count"), ("records", "sum")])
+    return {
+        row["source"]: {"ids": row["records_count"], "records": row["records_sum"]}
+        for row in sorted(grouped.to_pylist(), key=lambda row: str(row["source"]))
+    }
+
+
+def ids_of(rows: pa.Table, source: str) -> frozenset[bytes]:
+    """Return the repeated ids of one source."""
+    return frozenset(rows.filter(pc.equal(rows.column("source"), source)).column("id").to_pylist())
