@@ -48,7 +48,7 @@ from tilth.corpus.tasks import GroupJob, MapTask, clear_failures, raise_failure
 
 INDEX = "run.json"  # names the folders of a run
 READ_VERSION = 1  # raised when readers change what they bring
-DOCUMENTS_PER_PARTITION = 2_000_000  # about 200 MB of keyed rows in one reduction
+PARTITION_BYTES = 200_000_000  # of keyed rows in one reduction, which takes about four times as much memory
 
 Digests = Mapping[str, Mapping[str, str]]  # source -> relative name -> xxh3-128 of the file
 Progress = Callable[[str, int, int], None]  # stage, parts done, parts in all
@@ -195,8 +195,9 @@ class Chain:
             if isinstance(stage, MapStage):
                 self.engine.run([MapTask(stage, upstream.lineage, part, folder, own) for part in missing])
             elif isinstance(stage, GroupStage):
-                documents = upstream.manifest.account.documents_out
-                partitions = max(4, math.ceil(documents / DOCUMENTS_PER_PARTITION))
+                account = upstream.manifest.account
+                keyed = stage.keyed_bytes(account.documents_out, account.bytes_out)
+                partitions = max(4, math.ceil(keyed / PARTITION_BYTES))
                 job = GroupJob(stage, upstream.lineage, upstream.parts, partitions, folder, own)
                 self.engine.group(job, missing)
             else:

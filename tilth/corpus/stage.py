@@ -95,6 +95,13 @@ class MapStage(Stage):
 class GroupStage(Stage):
     """A stage whose verdict on a document depends on others: map to keyed rows, reduce groups, apply to documents."""
 
+    def keyed_bytes(self, documents: int, size: int) -> int:
+        """Estimate the bytes of all keyed rows, for ``documents`` documents of ``size`` bytes of text.
+
+        The number of partitions follows from it, and with that the memory of one reduction.
+        """
+        return documents * 100
+
     @abstractmethod
     def keys(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return keyed rows: ``key`` (16 bytes), ``id`` (16 bytes), then any payload columns."""
