@@ -5,6 +5,7 @@ is switched off, and such a page is text like any other. Otherwise ids are the l
 known never to look across a cut (``tilth.tokenize.cuts``), only words that are new reach the library.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -75,43 +76,51 @@ def _wordpiece(lines: list[str], settings: TokenizerSettings, path: Path) -> Any
     library.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
     library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     library.decoder = decoders.WordPiece()
-    alphabet = _alphabet((library.normalizer.normalize_str(line) for line in lines), settings.character_coverage)
-    # every character is a piece of its own, and most are one with ## before them
-    if len(alphabet) + len(settings.control_tokens) > settings.vocabulary_size:
+    first, later = _characters(lines, library, settings.character_coverage)
+    single = [*settings.control_tokens, *later]
+    if len(single) + len(first) > settings.vocabulary_size:
         raise UserError(
             f"{path}: tokenizer.vocabulary_size is {settings.vocabulary_size}, the text's characters alone need "
-            f"{len(alphabet) + len(settings.control_tokens)}; raise it or lower tokenizer.character_coverage"
+            f"{len(single) + len(first)}; raise it or lower tokenizer.character_coverage"
         )
     library.train_from_iterator(
         lines,
         trainers.WordPieceTrainer(
             vocab_size=settings.vocabulary_size,
-            special_tokens=list(settings.control_tokens),
-            initial_alphabet=alphabet,
-            limit_alphabet=len(alphabet),
+            special_tokens=single,
+            initial_alphabet=first,
+            limit_alphabet=len(first),
             show_progress=False,
         ),
     )
-    return library
+    config = json.loads(library.to_str())
+    config["added_tokens"] = config["added_tokens"][: len(settings.control_tokens)]
+    return Library.from_str(json.dumps(config, ensure_ascii=False))
 
 
-def _alphabet(lines: Iterable[str], coverage: float) -> list[str]:
-    """Return the most frequent characters that make up a share ``coverage`` of all, in a total order.
+def _characters(lines: Iterable[str], library: Any, coverage: float) -> tuple[list[str], list[str]]:
+    """Return the characters that make up a share ``coverage`` of all, and as ``##x`` those that stand inside words.
 
-    The library's own limit breaks ties by the order of a hash table, and would train another tokenizer each time.
+    The library would choose and number both in the order of a hash table, and train another tokenizer each time.
     """
-    counts: Counter[str] = Counter()
+    words: Counter[str] = Counter()
     for line in lines:
-        counts.update(line)
+        words.update(library.normalizer.normalize_str(line).split())
+    counts: Counter[str] = Counter()
+    inside: set[str] = set()
+    for word, count in words.items():
+        for piece, _ in library.pre_tokenizer.pre_tokenize_str(word):
+            inside.update(piece[1:])
+            for character in piece:
+                counts[character] += count
     left = coverage * sum(counts.values())
     kept = []
     for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if left <= 0:
             break
         left -= count
-        if not character.isspace():
-            kept.append(character)
-    return sorted(kept)
+        kept.append(character)
+    return sorted(kept), [f"##{character}" for character in sorted(inside.intersection(kept))]
 
 
 def load_huggingface(path: Path, data: bytes, config: Mapping[str, Any]) -> Tokenizer:

@@ -10,6 +10,7 @@ documents came batched, nor when.
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from tilth.tokenize.tokenizer import Tokenizer, token_dtype
 # A record batch is closed by the document that brings it to this many tokens: 2 MB of uint16. Smaller batches make the
 # index longer (about 1 us a batch to read), larger ones only cost the writer memory.
 BATCH_TOKENS = 2**20
+
+# A shard is closed by the document that brings its tokens to this many bytes. Large enough that 1e12 tokens are 4,000
+# files, small enough to copy again when a copy broke.
+SHARD_BYTES = 512_000_000
 
 COLUMNS = ("id", "source", "bytes", "tokens")
 
@@ -122,7 +127,20 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path | str, encoding: Encoding, dtype: np.dtype) -> None:
+        """Raises ``UserError`` where ``dtype`` or the separator does not fit the size of the vocabulary."""
         self.path = Path(path)
+        self.encoding = encoding
+        expected = token_dtype(encoding.vocabulary_size)
+        if dtype != expected:
+            raise UserError(
+                f"{self.path}: tokens: found type {dtype}, expected {expected} for a vocabulary of "
+                f"{encoding.vocabulary_size} pieces; convert them"
+            )
+        if not 0 <= encoding.separator < encoding.vocabulary_size:
+            raise UserError(
+                f"{self.path}: separator: found {encoding.separator}, expected an id below "
+                f"{encoding.vocabulary_size}, the size of the vocabulary; name the tokenizer's own separator"
+            )
         self.schema = shard_schema(encoding, dtype)
         self.sources: dict[str, SourceCount] = {}
         self._pending = pa.RecordBatch.from_pylist([], schema=self.schema)
@@ -139,7 +157,11 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
     def write(self, documents: pa.RecordBatch, tokens: np.ndarray, offsets: np.ndarray) -> None:
-        """Append documents (``id``, ``source``, ``bytes``) and their tokens with separators, as in ``TokenBatch``."""
+        """Append documents (``id``, ``source``, ``bytes``) and their tokens with separators, as in ``TokenBatch``.
+
+        Raises ``UserError`` where a token is outside the vocabulary, or a document does not end with the separator.
+        """
+        self._check(tokens, offsets)
         lists = pa.LargeListArray.from_arrays(offsets, pa.array(tokens), type=self.schema.field("tokens").type)
         arrays = [documents.column(name) for name in COLUMNS[:-1]]
         batch = pa.RecordBatch.from_arrays([*arrays, lists], schema=self.schema)
@@ -152,6 +174,20 @@ class ShardWriter:
             self._write(batch, first, after)
             first, written = after, int(ends[after - 1])
         self._pending = batch.slice(first)
+
+    def _check(self, tokens: np.ndarray, offsets: np.ndarray) -> None:
+        size, separator = self.encoding.vocabulary_size, self.encoding.separator
+        if len(tokens) and (largest := int(tokens.max())) >= size:
+            raise UserError(
+                f"{self.path}: tokens: found id {largest}, expected ids below {size}, the size of the vocabulary; "
+                "name the tokenizer that made them"
+            )
+        ends = offsets[1:]
+        if (np.diff(offsets) < 1).any() or (tokens[ends - 1] != separator).any():
+            raise UserError(
+                f"{self.path}: tokens: found a document that does not end with {separator}, the separator; "
+                "end every document with it"
+            )
 
     def _write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
         """Write rows from ``first`` to ``after``, copied: a slice's buffers are written with what surrounds it."""
@@ -180,6 +216,50 @@ def tokenize_part(batches: Iterable[pa.RecordBatch], tokenizer_path: Path | str,
         for batch in batches:
             writer.write(batch, *tokenizer.encode_column(batch.column("text"), separated=True))
         return writer.commit()
+
+
+def shard_name(part: int, number: int) -> str:
+    """Return the file name of a part's shard. Names sort as the documents do."""
+    return f"part-{part:05d}-{number:03d}.arrow"
+
+
+def tokenize_shards(
+    batches: Iterable[pa.RecordBatch], tokenizer_path: Path | str, folder: Path, part: int, shard_bytes: int
+) -> list[TokenPart]:
+    """Tokenize the documents of one part into shards of about ``shard_bytes`` of tokens, at least one.
+
+    Where a shard ends depends on the documents, not on how they came batched. Shards of the part that an earlier
+    attempt left behind are removed.
+    """
+    tokenizer = Tokenizer.load(tokenizer_path)
+    encoding = Encoding.of(tokenizer)
+    most = max(shard_bytes // tokenizer.dtype.itemsize, 1)
+    finished: list[TokenPart] = []
+    with ExitStack() as stack:
+        writer = stack.enter_context(ShardWriter(folder / shard_name(part, 0), encoding, tokenizer.dtype))
+        room = most
+        for batch in batches:
+            tokens, offsets = tokenizer.encode_column(batch.column("text"), separated=True)
+            first = 0
+            while first < batch.num_rows:
+                if room <= 0:
+                    finished.append(writer.commit())
+                    path = folder / shard_name(part, len(finished))
+                    writer = stack.enter_context(ShardWriter(path, encoding, tokenizer.dtype))
+                    room = most
+                after = min(int(np.searchsorted(offsets, offsets[first] + room)), batch.num_rows)
+                start, stop = int(offsets[first]), int(offsets[after])
+                writer.write(
+                    batch.slice(first, after - first), tokens[start:stop], offsets[first : after + 1] - offsets[first]
+                )
+                room -= stop - start
+                first = after
+        finished.append(writer.commit())
+    names = {one.name for one in finished}
+    for path in folder.glob(f"part-{part:05d}-*.arrow"):
+        if path.name not in names:
+            path.unlink()
+    return finished
 
 
 def read_shard(path: Path | str) -> Shard:

@@ -1,4 +1,4 @@
-"""Tokenizing as tasks for an engine: one shard and one receipt a part, so that a killed run goes on where it was."""
+"""Tokenizing as tasks for an engine: shards and one receipt a part, so that a killed run goes on where it was."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from tilth.corpus.chain import Progress, Stored, reporting
 from tilth.corpus.engines import Engine
 from tilth.corpus.ledger import LedgerError
 from tilth.corpus.stage import fingerprint
-from tilth.corpus.store import Lineage, file_digest, part_name, receipt_path, write_atomically
+from tilth.corpus.store import Lineage, file_digest, is_temporary, receipt_path, write_atomically
 from tilth.corpus.tasks import clear_failures, raise_failure
-from tilth.tokenize.shards import TokenPart, tokenize_part
+from tilth.tokenize.shards import SHARD_BYTES, TokenPart, tokenize_shards
 from tilth.tokenize.token_set import MANIFEST, TokenSet, write_manifest
 from tilth.tokenize.tokenizer import Tokenizer
 
-VERSION = 1  # raised when equal documents and an equal tokenizer give another shard
+VERSION = 2  # raised when equal documents and an equal tokenizer give another shard
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class TokenizeTask:
     tokenizer: Path
     folder: Path
     fingerprint: str
+    shard_bytes: int = SHARD_BYTES
 
     @property
     def name(self) -> str:
@@ -36,16 +37,17 @@ class TokenizeTask:
         return f"tokens part {self.part}"
 
     def run(self) -> None:
-        """Write the shard, then its receipt."""
+        """Write the shards, then their receipt."""
         batches = self.lineage.read(self.part, ["text"])
-        written = tokenize_part(batches, self.tokenizer, self.folder / part_name(self.part))
-        data = {"fingerprint": self.fingerprint, "part": written.to_json()}
+        written = tokenize_shards(batches, self.tokenizer, self.folder, self.part, self.shard_bytes)
+        data = {"fingerprint": self.fingerprint, "parts": [part.to_json() for part in written]}
         write_atomically(receipt_path(self.folder, self.part), orjson.dumps(data))
 
 
-def token_fingerprint(stored: Stored, tokenizer: Tokenizer) -> str:
+def token_fingerprint(stored: Stored, tokenizer: Tokenizer, shard_bytes: int = SHARD_BYTES) -> str:
     """Return what the shards depend on, as one fingerprint."""
-    return fingerprint("tokens", VERSION, stored.manifest.fingerprint, tokenizer.digest)
+    meaning = [tokenizer.digest, tokenizer.separator, shard_bytes]
+    return fingerprint("tokens", VERSION, stored.manifest.fingerprint, *meaning)
 
 
 def find_tokens(folder: Path, own: str, parts: int) -> TokenSet | None:
@@ -55,19 +57,29 @@ def find_tokens(folder: Path, own: str, parts: int) -> TokenSet | None:
     return TokenSet.open(folder, verify_digests=True)
 
 
-def tokenize(stored: Stored, tokenizer: Tokenizer, folder: Path, engine: Engine, progress: Progress) -> TokenSet:
+def tokenize(
+    stored: Stored,
+    tokenizer: Tokenizer,
+    folder: Path,
+    engine: Engine,
+    progress: Progress,
+    shard_bytes: int = SHARD_BYTES,
+) -> TokenSet:
     """Tokenize the documents that leave ``stored`` into ``folder``, or what is missing of them.
 
-    Raises ``LedgerError`` unless every document of every source, and every byte, is in a shard.
+    What a killed run left under temporary names is removed: no other run writes here, the run folder is locked. Raises
+    ``LedgerError`` unless every document of every source, and every byte, is in a shard.
     """
-    own = token_fingerprint(stored, tokenizer)
+    own = token_fingerprint(stored, tokenizer, shard_bytes)
+    for left in [path for path in folder.glob(".*") if is_temporary(path)]:
+        left.unlink()
     clear_failures(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     missing = _missing(folder, own, stored.parts)
     with reporting(folder, "tokens", stored.parts, progress):
-        engine.run([TokenizeTask(stored.lineage, part, tokenizer.path, folder, own) for part in missing])
+        engine.run([TokenizeTask(stored.lineage, part, tokenizer.path, folder, own, shard_bytes) for part in missing])
     raise_failure(folder)
-    parts = [TokenPart.from_json(_receipt(folder, part)["part"]) for part in range(stored.parts)]
+    parts = [TokenPart.from_json(data) for part in range(stored.parts) for data in _receipt(folder, part)["parts"]]
     token_set = write_manifest(folder, tokenizer, parts)
     counted = {name: [count.documents, count.bytes] for name, count in token_set.sources.items()}
     kept = {name: counts for name, counts in stored.manifest.account.kept.items() if counts[0]}
@@ -83,13 +95,15 @@ def _receipt(folder: Path, part: int) -> dict[str, Any]:
 
 
 def _missing(folder: Path, own: str, parts: int) -> Sequence[int]:
-    """Return the parts without a receipt, with another's receipt, or whose shard is not the one of the receipt."""
-    missing = []
-    for part in range(parts):
-        if receipt_path(folder, part).is_file():
-            data = _receipt(folder, part)
-            shard = folder / part_name(part)
-            if data["fingerprint"] == own and shard.is_file() and file_digest(shard) == data["part"]["digest"]:
-                continue
-        missing.append(part)
-    return missing
+    """Return the parts without a receipt, with another's receipt, or whose shards are not those of the receipt."""
+    return [part for part in range(parts) if not _whole(folder, own, part)]
+
+
+def _whole(folder: Path, own: str, part: int) -> bool:
+    if not receipt_path(folder, part).is_file():
+        return False
+    data = _receipt(folder, part)
+    if data["fingerprint"] != own:
+        return False
+    shards = [TokenPart.from_json(one) for one in data["parts"]]
+    return all((folder / one.name).is_file() and file_digest(folder / one.name) == one.digest for one in shards)

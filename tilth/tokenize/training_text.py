@@ -23,7 +23,7 @@ LINE_BREAKS = re.compile("[\n\t\0\u2581\u2585]+")
 LINE_CHARACTERS = 4096
 
 
-class _Smallest:
+class Smallest:
     """The texts with the smallest numbers, of a little more than ``size`` UTF-8 bytes together."""
 
     def __init__(self, size: int, seed: int) -> None:
@@ -33,6 +33,7 @@ class _Smallest:
         self._total = 0
 
     def add(self, text: str) -> None:
+        """Keep ``text`` if its number is small enough."""
         data = text.encode()
         if not data:
             return
@@ -54,7 +55,7 @@ def sample_texts(texts: Iterable[str], size: int, seed: int) -> list[str]:
 
     The last text that fits only in part is cut at a character. All texts are returned where they fit.
     """
-    sample = _Smallest(size, seed)
+    sample = Smallest(size, seed)
     for text in texts:
         sample.add(text)
     return [data.decode(errors="ignore") for data in sample.texts()]
@@ -74,7 +75,7 @@ def sample_sources(
     total = sum(weights.values())
     if not total > 0:
         raise UserError("tokenizer.weights: all are 0, expected one above 0; give a source a weight")
-    samples = {name: _Smallest(int(size * weight / total), seed) for name, weight in weights.items() if weight > 0}
+    samples = {name: Smallest(int(size * weight / total), seed) for name, weight in weights.items() if weight > 0}
     seen = set()
     for source, text in texts:
         seen.add(source)
