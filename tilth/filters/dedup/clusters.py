@@ -1,0 +1,264 @@
+"""Who goes and for whom: stars around survivors, from the stored similarities, in one pass over a total order.
+
+Transitive closure is what left 2 documents of the 859,092 of a source (marin #6854): A is like B, B like C, and Z goes
+for A. Here documents are taken in the order of survivors. One goes if, and only if, its similarity with a document that
+stays was measured and reaches the threshold; otherwise it stays, and may let others go. So every removal names a
+survivor and the similarity with it, and no chain takes what is not like its end. Connected components are still
+found: they are the clusters that are listed, and the size that tells a template from a duplicate.
+
+This runs in the driver over pairs of documents that share a band: 36 bytes a pair, 40 bytes a document among them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tilth.corpus.chain import Stored
+from tilth.corpus.document import ID
+from tilth.corpus.errors import UserError
+from tilth.corpus.store import temporary_name
+from tilth.filters.dedup.survivor import Preference
+from tilth.filters.kernel import kernel
+
+REMOVALS: Final = "removals.arrow"  # sorted by id, not compressed: every worker maps the same pages
+MEMBERS: Final = "members.arrow"  # all documents of all clusters, the largest cluster first
+
+_REMOVAL = pa.schema([("id", ID), ("survivor", ID), ("similarity", pa.float64())])
+_MEMBER = pa.schema(
+    [
+        ("cluster", pa.int64()),  # 0 is the largest
+        ("id", ID),
+        ("source", pa.string()),
+        ("bytes", pa.int64()),
+        ("part", pa.int32()),
+        ("survivor", ID),  # null: it stays
+        ("similarity", pa.float64()),  # with the survivor
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Compared pairs: ids as S16 (16 bytes), ``similarity`` float64, NaN where nothing was compared."""
+
+    document: npt.NDArray[np.bytes_]
+    hub: npt.NDArray[np.bytes_]
+    similarity: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.similarity)
+
+    def at_least(self, threshold: float) -> "Pairs":
+        """Return the pairs that reach the threshold, and those that were never compared."""
+        near = ~(self.similarity < threshold)
+        return Pairs(self.document[near], self.hub[near], self.similarity[near])
+
+
+def read_pairs(head: Stored, prefix: str, *, compared: bool = True) -> Pairs:
+    """Return the pairs of a stored comparison, or the candidates themselves where none was made."""
+    lists = (f"{prefix}.compared", f"{prefix}.similarity") if compared else (f"{prefix}.hubs",)
+    documents, hubs, similarities = [np.zeros(0, "S16")], [np.zeros(0, "S16")], [np.zeros(0)]
+    for part in range(head.parts):
+        for batch in head.lineage.read(part, needs=lists):
+            column = batch.column(lists[0])
+            parent = pc.list_parent_indices(column)
+            documents.append(as_bytes(batch.column("id").take(parent)))
+            hubs.append(as_bytes(pc.list_flatten(column)))
+            if compared:
+                similarities.append(pc.list_flatten(batch.column(lists[1])).to_numpy(zero_copy_only=False))
+            else:
+                similarities.append(np.full(len(parent), np.nan))
+    pairs = Pairs(np.concatenate(documents), np.concatenate(hubs), np.concatenate(similarities))
+    if compared:
+        return pairs
+    apart = pairs.document != pairs.hub  # a hub names itself
+    return Pairs(pairs.document[apart], pairs.hub[apart], pairs.similarity[apart])
+
+
+@dataclass(frozen=True, eq=False)
+class Stars:
+    """The documents of ``pairs`` in the order of survivors, best first.
+
+    ``survivor`` is the position of the document that one goes for, or its own (int64); ``cluster`` the position of the
+    best document of its connected component (int64); ``similarity`` is that with the survivor, NaN for who stays.
+    """
+
+    survivor: npt.NDArray[np.int64]
+    cluster: npt.NDArray[np.int64]
+    similarity: npt.NDArray[np.float64]
+
+
+def stars(documents: int, later: np.ndarray, earlier: np.ndarray, similarity: np.ndarray) -> Stars:
+    """Decide from verified pairs of positions (int64) in the order of survivors, ``earlier`` < ``later``.
+
+    A document that several survivors are like goes for the most similar one, then the best one.
+    """
+    place = np.lexsort((earlier, -np.nan_to_num(similarity, nan=-1.0), later))
+    later, earlier, similarity = later[place], earlier[place], similarity[place]
+    bounds = np.searchsorted(later, np.arange(documents + 1)).astype(np.int64)
+    survivor, cluster = np.arange(documents), np.arange(documents)
+    found = np.full(documents, np.nan)
+    _decide(bounds, np.ascontiguousarray(earlier), np.ascontiguousarray(similarity), survivor, cluster, found)
+    return Stars(survivor, cluster, found)
+
+
+@kernel
+def _decide(
+    bounds: np.ndarray,
+    earlier: np.ndarray,
+    similarity: np.ndarray,
+    survivor: np.ndarray,
+    cluster: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    """Walk the documents best first; join components at their best document."""
+    for document in range(len(survivor)):
+        for pair in range(bounds[document], bounds[document + 1]):
+            other = earlier[pair]
+            if survivor[other] == other:
+                survivor[document], found[document] = other, similarity[pair]
+                break
+    for document in range(len(survivor)):
+        for pair in range(bounds[document], bounds[document + 1]):
+            one, other = document, earlier[pair]
+            while cluster[one] != one:
+                cluster[one] = cluster[cluster[one]]
+                one = cluster[one]
+            while cluster[other] != other:
+                cluster[other] = cluster[cluster[other]]
+                other = cluster[other]
+            cluster[max(one, other)] = min(one, other)
+    for document in range(len(survivor)):
+        cluster[document] = cluster[cluster[document]]
+
+
+def find_clusters(
+    folder: Path, head: Stored, prefix: str, preference: Preference, threshold: float, *, compared: bool = True
+) -> None:
+    """Write ``removals.arrow`` and ``members.arrow`` from the similarities that are stored at ``head``."""
+    pairs = read_pairs(head, prefix, compared=compared).at_least(threshold)
+    named = np.unique(np.concatenate([pairs.document, pairs.hub]))
+    known = _known(head, named, preference)
+    by_order = np.lexsort((as_bytes(known.column("id")), as_bytes(known.column("order"))))
+    known = known.take(pa.array(by_order))
+    ids = as_bytes(known.column("id"))
+    by_id = np.argsort(ids)
+
+    def position(names: np.ndarray) -> np.ndarray:
+        return np.asarray(by_id[np.searchsorted(ids[by_id], names)])
+
+    one, other = position(pairs.document), position(pairs.hub)
+    found = stars(len(ids), np.maximum(one, other), np.minimum(one, other), pairs.similarity)
+    gone = np.flatnonzero(found.survivor != np.arange(len(ids)))
+    gone = gone[np.argsort(ids[gone])]
+    column = known.column("id")
+    removals = [column.take(pa.array(gone)), column.take(pa.array(found.survivor[gone]))]
+    write_table(
+        folder / REMOVALS, pa.table([*removals, pa.array(found.similarity[gone], from_pandas=True)], schema=_REMOVAL)
+    )
+    sizes = np.bincount(found.cluster, minlength=len(ids))
+    best_first = np.lexsort((np.arange(len(ids)), found.cluster, -sizes[found.cluster]))
+    firsts = found.cluster[best_first]
+    new = np.ones(len(firsts), bool)
+    new[1:] = firsts[1:] != firsts[:-1]
+    stays = pa.array(found.survivor[best_first] == best_first)
+    survivor = pc.if_else(stays, pa.scalar(None, ID), column.take(pa.array(found.survivor[best_first])))
+    members = known.take(pa.array(best_first))
+    columns = [pa.array(np.cumsum(new) - 1), *(members.column(name) for name in ("id", "source", "bytes", "part"))]
+    similarity = pa.array(found.similarity[best_first], from_pandas=True)
+    write_table(folder / MEMBERS, pa.table([*columns, survivor, similarity], schema=_MEMBER))
+
+
+def _known(head: Stored, named: npt.NDArray[np.bytes_], preference: Preference) -> pa.Table:
+    """Return id, order, source, bytes and part of the documents that are named (sorted); no text is read."""
+    tables = []
+    for part in range(head.parts):
+        for batch in head.lineage.read(part, ("date",), preference.needs):
+            batch = batch.filter(pa.array(place_in(named, as_bytes(batch.column("id"))) >= 0))
+            columns = [batch.column("id"), preference.order(batch), batch.column("source"), batch.column("bytes")]
+            columns.append(pa.array(np.full(batch.num_rows, part, np.int32)))
+            tables.append(pa.table(columns, names=["id", "order", "source", "bytes", "part"]))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def as_bytes(ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
+    """View ids as S16, whose order is that of their bytes (it compares as if both were filled up with zeros)."""
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    if len(ids) == 0:
+        return np.zeros(0, "S16")
+    return np.frombuffer(ids.buffers()[1], "S16")[ids.offset : ids.offset + len(ids)]
+
+
+def place_in(ascending: npt.NDArray[np.bytes_], ids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64]:
+    """Return where each id stands in an ascending array, -1 where it does not."""
+    if not len(ascending):
+        return np.full(len(ids), -1, np.int64)
+    place = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
+    return np.where(ascending[place] == ids, place, -1)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an uncompressed Arrow IPC file, so that it can be mapped."""
+    temporary = temporary_name(path)
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    temporary.replace(path)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Map a table that ``write_table`` wrote. Raises ``UserError`` where it is missing or damaged."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            return pa.ipc.open_file(source).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run the same command again to write it anew") from error
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One connected component: documents by source, how many of them go, and the first few as (id, source, part)."""
+
+    size: int
+    bytes: int
+    removed: int
+    sources: dict[str, int]
+    sample: tuple[dict[str, object], ...]
+
+
+def largest(folder: Path, count: int, sample: int = 3) -> Iterator[Cluster]:
+    """Yield the largest clusters, with their best documents first."""
+    members = read_table(folder / MEMBERS)
+    cluster = members.column("cluster").to_numpy()
+    for number in range(count):
+        start, end = np.searchsorted(cluster, [number, number + 1]).tolist()
+        if start == end:
+            return
+        rows = members.slice(start, end - start)
+        counts = rows.column("source").value_counts().to_pylist()
+        shown = rows.slice(0, sample).to_pylist()
+        yield Cluster(
+            rows.num_rows,
+            int(pc.sum(rows.column("bytes")).as_py()),
+            rows.num_rows - rows.column("survivor").null_count,
+            {
+                item["values"]: item["counts"]
+                for item in sorted(counts, key=lambda item: (-item["counts"], item["values"]))
+            },
+            tuple(
+                {
+                    "id": row["id"].hex(),
+                    "source": row["source"],
+                    "part": row["part"],
+                    "survivor": row["survivor"].hex() if row["survivor"] else None,
+                    "similarity": row["similarity"],
+                }
+                for row in shown
+            ),
+        )
