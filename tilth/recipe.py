@@ -149,13 +149,37 @@ Step = Annotated[
 ]
 
 
-class TokenizerRecipe(Strict):
-    """A SentencePiece BPE trained on the selected documents, or a model file of yours."""
+class GrowRecipe(Strict):
+    """New pieces for a domain, after the old ones, whose ids stay."""
 
-    kind: Literal["sentencepiece-bpe"] = "sentencepiece-bpe"
-    vocabulary: Annotated[int, Field(ge=300, le=1_000_000)] = 8192
+    sources: list[str] = Field(min_length=1, description="the domain")
+    pieces: Annotated[int, Field(ge=1, le=1_000_000)] = Field(1000, description="how many to add")
+    sample: Size = Field(10_000_000, gt=0, description="bytes of text of each source to read")
+
+
+class TokenizerRecipe(Strict):
+    """A tokenizer trained on the selected documents, or one of yours."""
+
+    kind: Literal["sentencepiece-bpe", "sentencepiece-unigram", "byte-bpe", "wordpiece", "bytes"] = "sentencepiece-bpe"
+    vocabulary: Annotated[int, Field(ge=258, le=1_000_000)] = Field(8192, description="pieces; plain bytes have theirs")
     sample: Size = Field(10_000_000, gt=0, description="bytes of text to train on")
-    model: str | None = Field(None, description="a .model file, in place of training")
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="source: share of the sample, repeated where it is short; by default by size"
+    )
+    special: list[str] = Field(default_factory=list, description="special tokens beyond those of the kind")
+    lowercase: bool = Field(False, description="WordPiece only")
+    model: str | None = Field(
+        None, description="a Hugging Face folder, tokenizer.json or .model file, in place of training"
+    )
+    separator: str | None = Field(None, description="the model's token between documents, where its files name none")
+    grow: GrowRecipe | None = None
+    shard: Size = Field(512_000_000, ge=4096, description="bytes of tokens in one shard")
+
+    @model_validator(mode="after")
+    def _separator_of_a_model(self) -> "TokenizerRecipe":
+        if self.separator is not None and self.model is None:
+            raise ValueError("'separator' needs 'model'; a trained tokenizer has its own")
+        return self
 
 
 class ModelRecipe(Strict):
@@ -248,6 +272,11 @@ class Recipe(Strict):
                 signals.append(step.name)
             if isinstance(step, SelectStep):
                 _known(step.by, signals, f"stage '{step.name}': no stage before it measures")
+        if self.tokenizer is not None:
+            for name in self.tokenizer.weights:
+                _known(name, sources, "tokenizer.weights names source")
+            for name in self.tokenizer.grow.sources if self.tokenizer.grow else ():
+                _known(name, sources, "tokenizer.grow.sources names source")
         if self.train is not None:
             if self.tokenizer is None:
                 raise ValueError("'train' needs a 'tokenizer'")

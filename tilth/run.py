@@ -34,12 +34,12 @@ PACKAGES = (
     "numba",
     "fasttext-numpy2-wheel",
     "sentencepiece",
+    "tokenizers",
     "datatrove",
     "apache-beam",
     "torch",
     "megatron-core",
 )
-TOKENIZER = "tokenizer.model"
 
 
 class Show(Protocol):
@@ -107,7 +107,7 @@ class Run:
             yield step.name, partial(self._stages, step)
         if self.recipe.tokenizer:
             yield "tokenizer", partial(self._tokenizer, self.recipe.tokenizer)
-            yield "tokens", self._tokens
+            yield "tokens", partial(self._tokens, self.recipe.tokenizer)
         if self.recipe.train:
             yield "train", partial(self._train, self.recipe.train)
         if self.recipe.evaluate:
@@ -233,35 +233,55 @@ class Run:
     # tokens, model, evaluation
 
     def _tokenizer(self, wanted: TokenizerRecipe) -> str:
-        from tilth.tokenize.fit import fit_tokenizer
-        from tilth.tokenize.sentencepiece_bpe import Tokenizer
+        from tilth.tokenize.fit import bring_tokenizer, fit_tokenizer, given_digests, grow_fitted
+        from tilth.tokenize.tokenizer import Tokenizer
+        from tilth.tokenize.train_tokenizer import model_name
 
+        head, seed = self.head, self.recipe.seed
         if wanted.model is not None:
-            path, self.reused["tokenizer"] = self.base / wanted.model, True
-        else:
-            settings = tokenizer_settings(wanted, self.recipe.seed)
-            own = fingerprint("tokenizer", settings, self.head.manifest.fingerprint)
-            path = self.root / "tokenizers" / f"bpe-{own[:6]}" / TOKENIZER
-            head = self.head
-            self.reused["tokenizer"] = self._fitted(
-                "tokenizer", path.parent, own, lambda place: fit_tokenizer(place / TOKENIZER, head, settings)
+            given = self.base / wanted.model
+            own = fingerprint("tokenizer", given_digests(given), wanted.separator)
+            folder = self.root / "tokenizers" / f"given-{own[:6]}"
+            found = self._fitted(
+                "tokenizer", folder, own, lambda place: bring_tokenizer(given, place, wanted.separator)
             )
-            self.index.tokenizer = str(path.parent.relative_to(self.root))
-        self.tokenizer = Tokenizer.load(path)
+        else:
+            settings = tokenizer_settings(wanted, seed)
+            own = fingerprint("tokenizer", settings, head.manifest.fingerprint)
+            folder = self.root / "tokenizers" / f"{wanted.kind}-{own[:6]}"
+            found = self._fitted(
+                "tokenizer", folder, own, lambda place: fit_tokenizer(place / model_name(wanted.kind), head, settings)
+            )
+        if wanted.grow is not None:
+            grow, old = wanted.grow, Tokenizer.load(folder)
+            own = fingerprint("tokenizer growth", own, grow.model_dump(), seed, head.manifest.fingerprint)
+            folder = self.root / "tokenizers" / f"grown-{own[:6]}"
+            grown = self._fitted(
+                "tokenizer-growth",
+                folder,
+                own,
+                lambda place: grow_fitted(old, head, place, grow.pieces, grow.sources, grow.sample, seed),
+            )
+            found = found and grown
+        self.reused["tokenizer"] = found
+        self.index.tokenizer = str(folder.relative_to(self.root))
+        self.tokenizer = Tokenizer.load(folder)
         size = self.tokenizer.vocabulary_size
-        self.outputs["tokenizer"] = {"digest": self.tokenizer.digest, "vocabulary": size}
+        self.outputs["tokenizer"] = {"kind": self.tokenizer.kind, "digest": self.tokenizer.digest, "vocabulary": size}
         return f"{size:,} pieces"
 
-    def _tokens(self) -> str:
+    def _tokens(self, wanted: TokenizerRecipe) -> str:
         from tilth.tokenize.task import find_tokens, token_fingerprint, tokenize
 
-        own = token_fingerprint(self.head, self.tokenizer)
+        own = token_fingerprint(self.head, self.tokenizer, wanted.shard)
         folder = self.root / "tokens" / own[:6]
         found = find_tokens(folder, own, self.head.parts)
         if found is None and self.dry:
             raise NotStored("tokens")
         self.reused["tokens"] = found is not None
-        self.tokens = found or tokenize(self.head, self.tokenizer, folder, self.engine, self.show.progress)
+        self.tokens = found or tokenize(
+            self.head, self.tokenizer, folder, self.engine, self.show.progress, wanted.shard
+        )
         self.index.tokens = str(folder.relative_to(self.root))
         total = self.tokens.total
         self.outputs["tokens"] = {"digest": self.tokens.digest, "tokens": total.tokens}

@@ -24,7 +24,7 @@ from tilth.recipe import (
     TokenizerRecipe,
     TrainRecipe,
 )
-from tilth.tokenize.sentencepiece_bpe import TokenizerSettings
+from tilth.tokenize.settings import TokenizerSettings, bytes_vocabulary
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
@@ -114,7 +114,15 @@ def scorer_settings(training: ScorerTraining, seed: int) -> "ScorerSettings":
 
 def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:
     """Return the settings of a tokenizer's training."""
-    return TokenizerSettings(vocabulary_size=wanted.vocabulary, seed=seed, sample_bytes=wanted.sample)
+    return TokenizerSettings(
+        vocabulary_size=bytes_vocabulary(len(wanted.special)) if wanted.kind == "bytes" else wanted.vocabulary,
+        kind=wanted.kind,
+        seed=seed,
+        sample_bytes=wanted.sample,
+        weights=wanted.weights,
+        special_tokens=tuple(wanted.special),
+        lowercase=wanted.lowercase,
+    )
 
 
 def train_job(wanted: TrainRecipe, seed: int, vocabulary: int, tokens: Path) -> TrainJob:
