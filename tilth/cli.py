@@ -126,6 +126,19 @@ def what_if(
 
 
 @app.command()
+def clusters(
+    run: RunName,
+    count: Annotated[int, typer.Option(min=1, help="How many, largest first.")] = 10,
+    json: Json = False,
+) -> None:
+    """List the largest clusters of near-duplicates: sizes, sources, who stays, samples; and what was measured."""
+    from tilth.deduplication import cluster_report, clusters_text
+
+    found = cluster_report(_run_folder(run), count)
+    print(json_module.dumps(found) if json else clusters_text(found))
+
+
+@app.command()
 def report(run: RunName, json: Json = False) -> None:
     """Write the report of a run anew and print where it is."""
     from tilth.report import write_report

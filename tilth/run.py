@@ -23,8 +23,18 @@ from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, fingerprint
 from tilth.corpus.store import file_digest, write_atomically
+from tilth.deduplication import check_losses
 from tilth.inputs import find_inputs
-from tilth.recipe import EvaluateRecipe, HoldOutStep, Recipe, ScoreStep, Step, TokenizerRecipe, TrainRecipe
+from tilth.recipe import (
+    DeduplicateStep,
+    EvaluateRecipe,
+    HoldOutStep,
+    Recipe,
+    ScoreStep,
+    Step,
+    TokenizerRecipe,
+    TrainRecipe,
+)
 from tilth.steps import check_settings, scorer_settings, stages, tokenizer_settings, train_job
 
 PACKAGES = (
@@ -59,6 +69,7 @@ class Index:
     name: str
     stages: list[str] = field(default_factory=list)
     scorers: dict[str, str] = field(default_factory=dict)
+    fitted: dict[str, dict[str, str]] = field(default_factory=dict)  # kind -> step -> folder
     tokenizer: str | None = None
     tokens: str | None = None
     model: str | None = None
@@ -173,6 +184,8 @@ class Run:
             done.append(self.chain.apply(make(done[-1]), done[-1]))
         if isinstance(step, HoldOutStep):
             self.held_out.append(done[-1])
+        if isinstance(step, DeduplicateStep):
+            check_losses(step, done[-1])
         return self._advance(step.name, done[1:])
 
     def _advance(self, name: str, done: list[Stored]) -> str:
@@ -209,6 +222,19 @@ class Run:
             f"{step.name}-training", folder, own, lambda place: fit_scorer(place, head, positive, negative, settings)
         )
         return Asset(str(folder / MODEL), file_digest(folder / MODEL))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the recipe, which its paths start from."""
+        return self.base
+
+    def fitted(self, kind: str, step: str, settings: Any, head: Stored, build: Callable[[Path], None]) -> Path:
+        """Return the folder of what ``build`` wrote from ``settings`` and the documents of ``head``."""
+        own = fingerprint(kind, settings, head.manifest.fingerprint)
+        folder = self.root / kind / f"{step}-{own[:6]}"
+        self._fitted(f"{step}-{kind}", folder, own, build)
+        self.index.fitted.setdefault(kind, {})[step] = str(folder.relative_to(self.root))
+        return folder
 
     def _fitted(self, name: str, folder: Path, own: str, build: Callable[[Path], object]) -> bool:
         """Find in ``folder`` what was fitted under this fingerprint, whole, or build it. Tell whether it was found."""

@@ -6,7 +6,7 @@ may say that it is not there yet.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
@@ -41,6 +41,13 @@ class Fitting(Protocol):
     def scorer(self, step: ScoreStep, head: Stored) -> Asset:
         """Return the fastText model of a step."""
 
+    def fitted(self, kind: str, step: str, settings: Any, head: Stored, build: Callable[[Path], None]) -> Path:
+        """Return the folder of what ``build`` wrote from ``settings`` and the documents of ``head``."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the recipe, which its paths start from."""
+
 
 def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
     """Return what makes the stages of a step, in order. Raises ``UserError`` for a preset or rule that is unknown."""
@@ -53,10 +60,9 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
             measure, rules = rule_stages(step)
             return [lambda head: measure, lambda head: rules]
         case DeduplicateStep():
-            from tilth.filters.exact import ExactDuplicates
+            from tilth.deduplication import deduplicate
 
-            order = step.priority or [source.name for source in recipe.sources]
-            return [lambda head: ExactDuplicates(step.name, tuple(order))]
+            return deduplicate(step, [source.name for source in recipe.sources], fitting)
         case HoldOutStep():
             from tilth.filters.hold_out import HoldOut
 

@@ -92,7 +92,7 @@ def _event(stored: Stored, part: int, identity: bytes) -> Event | None:
     name = part_name(part)
     signals: dict[str, float] = {}
     for row in rows_of(stored.folder / SIGNALS / name, identity):
-        signals = {key: value for key, value in row.items() if key != "id"}
+        signals = {key: value for key, value in row.items() if isinstance(value, int | float)}
     edits = [
         {key: value for key, value in row.items() if key != "id"}
         for row in rows_of(stored.folder / EDITS / name, identity)

@@ -29,6 +29,8 @@ from tilth.filters.kernel import kernel
 REMOVALS: Final = "removals.arrow"  # sorted by id, not compressed: every worker maps the same pages
 MEMBERS: Final = "members.arrow"  # all documents of all clusters, the largest cluster first
 
+Ids = npt.NDArray[np.bytes_]
+
 _REMOVAL = pa.schema([("id", ID), ("survivor", ID), ("similarity", pa.float64())])
 _MEMBER = pa.schema(
     [
@@ -47,8 +49,8 @@ _MEMBER = pa.schema(
 class Pairs:
     """Compared pairs: ids as S16 (16 bytes), ``similarity`` float64, NaN where nothing was compared."""
 
-    document: npt.NDArray[np.bytes_]
-    hub: npt.NDArray[np.bytes_]
+    document: Ids
+    hub: Ids
     similarity: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -62,8 +64,10 @@ class Pairs:
 
 def read_pairs(head: Stored, prefix: str, *, compared: bool = True) -> Pairs:
     """Return the pairs of a stored comparison, or the candidates themselves where none was made."""
-    lists = (f"{prefix}.compared", f"{prefix}.similarity") if compared else (f"{prefix}.hubs",)
-    documents, hubs, similarities = [np.zeros(0, "S16")], [np.zeros(0, "S16")], [np.zeros(0)]
+    lists = [f"{prefix}.compared", f"{prefix}.similarity"] if compared else [f"{prefix}.hubs"]
+    documents: list[np.ndarray] = [np.zeros(0, "S16")]
+    hubs: list[np.ndarray] = [np.zeros(0, "S16")]
+    similarities: list[np.ndarray] = [np.zeros(0)]
     for part in range(head.parts):
         for batch in head.lineage.read(part, needs=lists):
             column = batch.column(lists[0])
@@ -242,15 +246,13 @@ def largest(folder: Path, count: int, sample: int = 3) -> Iterator[Cluster]:
             return
         rows = members.slice(start, end - start)
         counts = rows.column("source").value_counts().to_pylist()
+        counts.sort(key=lambda item: (-item["counts"], item["values"]))
         shown = rows.slice(0, sample).to_pylist()
         yield Cluster(
             rows.num_rows,
             int(pc.sum(rows.column("bytes")).as_py()),
             rows.num_rows - rows.column("survivor").null_count,
-            {
-                item["values"]: item["counts"]
-                for item in sorted(counts, key=lambda item: (-item["counts"], item["values"]))
-            },
+            {item["values"]: item["counts"] for item in counts},
             tuple(
                 {
                     "id": row["id"].hex(),

@@ -22,7 +22,7 @@ from tilth.corpus.stage import Effect, GroupStage, Outcome
 from tilth.filters.dedup.candidates import lists_of, unique_rows
 from tilth.filters.dedup.minhash import Bits
 from tilth.filters.dedup.shingles import shingles_of
-from tilth.filters.dedup.signatures import Shingling
+from tilth.filters.dedup.signatures import WORDS_5, Shingling
 from tilth.filters.dedup.units import describe, units_of
 from tilth.filters.kernel import kernel
 from tilth.filters.texts import Texts
@@ -100,7 +100,7 @@ class Compare(GroupStage):
 class CompareShingles(Compare):
     """Compare by the texts' shingles: their Jaccard similarity, or the share of a document's own that the hub has."""
 
-    shingling: Shingling = Shingling()
+    shingling: Shingling = WORDS_5
     measure: Measure = "jaccard"
 
     version: ClassVar[int] = 1

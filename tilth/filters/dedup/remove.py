@@ -19,7 +19,7 @@ RULE: Final = "near_duplicate"
 
 @dataclass(frozen=True)
 class RemoveDuplicates(MapStage):
-    """Drop the documents of ``removals`` (written by ``find_clusters``); value is the similarity, None if unmeasured."""
+    """Drop the documents of ``removals``, which ``find_clusters`` wrote; the value is the similarity, if measured."""
 
     removals: Asset
     threshold: float

@@ -5,6 +5,7 @@ instead of being lost or never compared. A document without units has no shingle
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -30,7 +31,7 @@ class Shingles:
     def sets(self) -> list[npt.NDArray[np.uint64]]:
         """Return the shingles of every document as a set: sorted, each once."""
         bounds = self.rows.tolist()
-        return [np.unique(self.hashes[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [np.unique(self.hashes[start:end]) for start, end in pairwise(bounds)]
 
 
 def shingles_of(units: Units, n: int, *, whole_short: bool = True) -> Shingles:

@@ -1,0 +1,166 @@
+"""What ``use: deduplicate`` means: its stages, the losses it may cause, and what ``tilth clusters`` tells.
+
+Near-duplicates take five stages: signatures, candidates, comparison (each stored, so that a changed threshold begins at
+the last line of this list), clusters, which are fitted to the stored similarities in the driver, and the removal.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tilth.corpus.chain import INDEX, Stored
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Asset, Stage
+from tilth.corpus.store import file_digest
+from tilth.recipe import DeduplicateStep, NearRecipe, SurvivorRecipe
+
+if TYPE_CHECKING:
+    from tilth.filters.dedup.compare import Measure
+    from tilth.filters.dedup.survivor import Preference
+    from tilth.steps import Fitting
+
+CLUSTERS: Final = "clusters"  # the folder of what is fitted, and its key in run.json
+FEWEST: Final = 100  # documents of a source below which its losses are no alarm: one copied page is 10 % of ten
+
+
+def deduplicate(step: DeduplicateStep, sources: Sequence[str], fitting: "Fitting") -> list[Callable[[Stored], Stage]]:
+    """Return what makes the stages of a step; ``sources`` are those of the recipe, in its order."""
+    if step.by == "text":
+        from tilth.filters.exact import ExactDuplicates
+
+        return [lambda head: ExactDuplicates(step.name, tuple(step.priority or sources))]
+    prefer = preference(step, sources)
+    if step.by == "words":
+        from tilth.filters.dedup.same_words import SameWords
+
+        return [lambda head: SameWords(step.name, prefer)]
+    return near_stages(step.name, step.near or NearRecipe(), prefer, fitting)
+
+
+def preference(step: SurvivorRecipe, sources: Sequence[str]) -> "Preference":
+    """Return the order of survivors that a step declares. Raises ``UserError`` where it contradicts itself."""
+    from tilth.filters.dedup.survivor import Preference
+
+    return Preference(tuple(step.priority or sources), tuple(step.prefer), step.quality)
+
+
+def near_stages(
+    name: str, near: NearRecipe, prefer: "Preference", fitting: "Fitting"
+) -> list[Callable[[Stored], Stage]]:
+    """Return what makes the stages that find and remove near-duplicates."""
+    from tilth.filters.dedup.candidates import Candidates
+    from tilth.filters.dedup.clusters import REMOVALS, find_clusters, read_pairs
+    from tilth.filters.dedup.compare import CompareShingles, CompareSignatures
+    from tilth.filters.dedup.quality import write_quality
+    from tilth.filters.dedup.remove import RemoveDuplicates
+    from tilth.filters.dedup.signatures import Shingling, Signatures
+
+    shingling = Shingling(near.shingle, near.length)
+    signal = f"{name}.signature"
+    compared = near.verify != "none"
+    measure: Measure = "containment" if near.verify == "containment" else "jaccard"
+
+    def build(folder: Path, head: Stored) -> None:
+        find_clusters(folder, head, name, prefer, near.threshold, compared=compared)
+        write_quality(
+            folder,
+            head,
+            read_pairs(head, name, compared=compared),
+            near.threshold,
+            near.bands,
+            near.rows,
+            shingling,
+            measure,
+            verified=near.verify in ("jaccard", "containment"),
+            seed=1,
+        )
+
+    def remove(head: Stored) -> Stage:
+        settings = {"threshold": near.threshold, "preference": prefer, "compared": compared}
+        folder = fitting.fitted(CLUSTERS, name, settings, head, lambda place: build(place, head))
+        path = folder / REMOVALS
+        return RemoveDuplicates(name, Asset(str(path), file_digest(path)), near.threshold)
+
+    make: list[Callable[[Stored], Stage]] = [
+        lambda head: Signatures(f"{name}-signatures", signal, shingling, near.hashes, near.bits),
+        lambda head: Candidates(
+            f"{name}-candidates", name, signal, prefer, near.bands, near.rows, near.bits, near.hubs
+        ),
+    ]
+    if near.verify == "signature":
+        make.append(lambda head: CompareSignatures(f"{name}-compare", name, signal, near.bits))
+    elif compared:
+        make.append(lambda head: CompareShingles(f"{name}-compare", name, shingling, measure))
+    return [*make, remove]
+
+
+def check_losses(step: DeduplicateStep, stored: Stored) -> None:
+    """Raise ``UserError`` where a source lost a larger share of its documents than the step allows.
+
+    Sources of fewer than ``FEWEST`` documents are let off.
+    """
+    account = stored.manifest.account
+    for source in sorted(account.dropped):
+        lost = sum(documents for documents, _ in account.dropped[source].values())
+        entered = lost + account.kept.get(source, [0, 0])[0]
+        allowed = step.allowance.get(source, 1.0) if isinstance(step.allowance, dict) else step.allowance
+        if entered >= FEWEST and lost > allowed * entered:
+            raise UserError(
+                f"stage '{step.name}': source '{source}' lost {lost:,} of {entered:,} documents "
+                f"({lost / entered:.1%}), the allowance is {allowed:.1%}; look at 'tilth clusters' and "
+                f"{stored.folder / 'drops'}, then raise 'allowance' or change the step"
+            )
+
+
+def cluster_report(root: Path, count: int) -> dict[str, Any]:
+    """Return the largest clusters of every step of a run, with what was measured, in JSON's types.
+
+    Raises ``UserError`` where the run removed no near-duplicates.
+    """
+    from dataclasses import asdict
+
+    from tilth.filters.dedup.clusters import largest
+    from tilth.filters.dedup.quality import QUALITY
+
+    places = orjson.loads((root / INDEX).read_bytes()).get("fitted", {}).get(CLUSTERS, {})
+    if not places:
+        raise UserError(f"{root}: no step of this run is 'use: deduplicate, by: near'; add one and run the recipe")
+    return {
+        "run": str(root),
+        "steps": {
+            name: {
+                "quality": orjson.loads((root / place / QUALITY).read_bytes()),
+                "clusters": [asdict(cluster) for cluster in largest(root / place, count)],
+            }
+            for name, place in places.items()
+        },
+    }
+
+
+def clusters_text(found: dict[str, Any]) -> str:
+    """Return what ``cluster_report`` found for a terminal."""
+    lines = []
+    for name, step in found["steps"].items():
+        quality = step["quality"]
+        lines.append(f"{name}: {quality['compared']:,} pairs compared, {quality['near']:,} at {quality['threshold']:g}")
+        for key in ("precision", "recall"):
+            measured = quality[key]
+            if measured:
+                interval = f"95 % interval {measured['low']:.3f} to {measured['high']:.3f}"
+                lines.append(f"  {key:<9} {measured['value']:.3f}  ({interval}, {measured['of']:,} pairs)")
+            else:
+                lines.append(f"  {key:<9} not measured")
+        for cluster in step["clusters"]:
+            sources = ", ".join(f"{source} {count:,}" for source, count in cluster["sources"].items())
+            lines.append(
+                f"\n  {cluster['size']:,} documents, {cluster['bytes'] / 1e6:,.1f} MB, {cluster['removed']:,} removed: "
+                f"{sources}"
+            )
+            for shown in cluster["sample"]:
+                fate = f"goes for {shown['survivor']}" if shown["survivor"] else "stays"
+                if shown["similarity"] is not None:
+                    fate += f" at {shown['similarity']:.3f}"
+                lines.append(f"    {shown['id']} ({shown['source']}) {fate}")
+    return "\n".join(lines)
