@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -229,19 +230,6 @@ def records(path: Path, *rows: dict[str, object]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_records_that_repeat_an_id_are_refused_every_time(tmp_path: Path) -> None:
-    # the second time the reading stage must not be found finished
-    records(tmp_path / "in/a.jsonl", {"key": 1, "text": "loam"}, {"key": 2, "text": "seed"})
-    records(tmp_path / "in/b.jsonl", {"key": 2, "text": "worm"})
-    sources = [Source("farm", ("in/*.jsonl",), id="key")]
-    for _ in range(2):
-        with pytest.raises(UserError) as caught:
-            run(tmp_path / "run", tmp_path, sources, [], part_bytes=40)
-        assert str(caught.value).startswith("source 'farm': 1 records repeat the id of another; name a field")
-    records(tmp_path / "in/b.jsonl", {"key": 3, "text": "worm"})
-    assert len(texts_of(run(tmp_path / "run", tmp_path, sources, [], part_bytes=40)[0])) == 3
-
-
 def test_one_key_in_two_sources_is_two_documents(tmp_path: Path) -> None:
     records(tmp_path / "in/a.jsonl", {"key": 1, "text": "loam"})
     sources = [Source(name, ("in/a.jsonl",), id="key") for name in ("farm", "web")]
@@ -346,18 +334,31 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         pass
 
 
-def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    with locked(tmp_path):
-        child = os.fork()
-        if child == 0:
-            time.sleep(60)
-            os._exit(0)
+@pytest.mark.parametrize("killed", [False, True], ids=["released", "killed"])
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path, killed: bool) -> None:
+    # a driver that holds the lock and forks a helper, as datatrove does, then ends in order or is killed
+    ready, say = os.pipe()
+    driver = os.fork()
+    if driver == 0:
+        with locked(tmp_path):
+            if os.fork() == 0:
+                os.write(say, b"%08d" % os.getpid())
+                time.sleep(60)
+                os._exit(0)
+            if killed:
+                time.sleep(60)
+        os._exit(0)
+    helper = int(os.read(ready, 8))
+    os.close(ready)
+    os.close(say)
+    if killed:
+        os.kill(driver, signal.SIGKILL)
+    os.waitpid(driver, 0)
     try:
         with locked(tmp_path):
             pass
     finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+        os.kill(helper, signal.SIGKILL)
 
 
 def test_a_lock_that_was_released_touches_no_other_file_of_a_later_child(tmp_path: Path) -> None:
