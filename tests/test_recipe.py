@@ -62,6 +62,8 @@ FIELDS = {
     "stages: [{use: hold-out, fraction: 2}]": ":5: stages.0.fraction: input should be less than or equal to 1, found 2",
     "stages: [{use: hold-out, fraction: .nan}]": ":5: stages.0.fraction: input should be a finite number, found nan",
     "stages: [{use: hold-out, name: A B}]": ":5: stages.0.name: string should match pattern",
+    "stages: [{use: deduplicate, allowance: 2}]": ":5: stages.0.allowance: input should be less than or equal to 1",
+    "stages: [{use: deduplicate, allowance: {web: 2}}]": ":5: stages.0.allowance.web: input should be less",
     "train: {select: 1}": ":5: train.select: unknown key; known keys: ",
     "train: 7": ":5: train: input should be ",
 }

@@ -6,7 +6,9 @@ with the nearest known name: a misspelt limit that is silently ignored costs mor
 
 import difflib
 import re
+import reprlib
 from collections.abc import Hashable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,15 +20,19 @@ from tilth.corpus.errors import UserError
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+STEPS = ("read", "tokenizer", "tokens", "train", "evaluate", "report")  # what a run does beside its stages
+COLUMNS = ("id", "text", "source", "url", "date", "language", "metadata", "bytes", "digest")  # of a document
+MEMBER = re.compile(r"\[|^constrained-|^str$")  # how pydantic calls members of a union: list[str], constrained-float
+MOST_VALUES = 100_000  # in a recipe, every alias counted each time: a few lines of aliases can stand for billions
 
 
 def parse_size(value: object) -> object:
     """Turn '64 MB' into 64000000 bytes; leave anything else to pydantic."""
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", value)
+        match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]+)\s*", value)
         if match and match[2].upper() in UNITS:
-            return int(float(match[1]) * UNITS[match[2].upper()])
-        raise ValueError(f"expected bytes, as a number or like '64 MB', found '{value}'")
+            return int(Decimal(match[1]) * UNITS[match[2].upper()])
+        raise ValueError(f"expected bytes, as a number or like '64 MB', found {reprlib.repr(value)}")
     return value
 
 
@@ -47,7 +53,9 @@ class SourceRecipe(Strict):
     """One domain of raw text: its files, and the names of its fields."""
 
     name: Name = Field(description="what the ledger, quotas and reports call it")
-    path: str | list[str] = Field(description="files or globs, relative to the recipe; .jsonl(.gz, .zst) and .parquet")
+    path: str | Annotated[list[str], Field(min_length=1)] = Field(
+        description="files or globs, relative to the recipe; .jsonl(.gz, .zst) and .parquet"
+    )
     text: str = Field("text", description="field that holds the text; dots reach into nested fields")
     id: str | None = Field(None, description="field with the record's own id; without it, its place in the file")
     date: str | None = Field(None, description="field with the date")
@@ -310,56 +318,87 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        _unique("sources", [source.name for source in self.sources])
-        _unique("stages", [step.name for step in self.stages])
         sources = [source.name for source in self.sources]
+        _unique("sources", sources)
+        _unique("stages", [step.name for step in self.stages])
         signals: list[str] = []
-        for step in self.stages:
+        for number, step in enumerate(self.stages):
+            if step.name in STEPS:
+                raise Misfit(f"'{step.name}' is a step of the run itself; choose another", "stages", number, "name")
             if isinstance(step, DeduplicateStep):
-                for name in step.priority:
-                    _known(name, sources, f"stage '{step.name}': priority names source")
+                for place, name in enumerate(step.priority):
+                    _known(name, sources, "no source has the name", "stages", number, "priority", place)
+                for name in step.allowance if isinstance(step.allowance, dict) else ():
+                    _known(name, sources, "no source has the name", "stages", number, "allowance", name)
+                if step.quality is not None:
+                    _known(step.quality, signals, "no stage before this one measures", "stages", number, "quality")
             if isinstance(step, ScoreStep):
+                if step.name in COLUMNS:
+                    raise Misfit(f"'{step.name}' is a column of documents; choose another", "stages", number, "name")
                 signals.append(step.name)
             if isinstance(step, SelectStep):
-                _known(step.by, signals, f"stage '{step.name}': no stage before it measures")
+                _known(step.by, signals, "no stage before this one measures", "stages", number, "by")
         if self.tokenizer is not None:
             for name in self.tokenizer.weights:
-                _known(name, sources, "tokenizer.weights names source")
-            for name in self.tokenizer.grow.sources if self.tokenizer.grow else ():
-                _known(name, sources, "tokenizer.grow.sources names source")
+                _known(name, sources, "no source has the name", "tokenizer", "weights", name)
+            for place, name in enumerate(self.tokenizer.grow.sources if self.tokenizer.grow else ()):
+                _known(name, sources, "no source has the name", "tokenizer", "grow", "sources", place)
         if self.train is not None:
             if self.tokenizer is None:
-                raise ValueError("'train' needs a 'tokenizer'")
+                raise Misfit("a model needs tokens; give the recipe a 'tokenizer'", "train")
             for name in self.train.weights:
-                _known(name, sources, "train.weights names source")
+                _known(name, sources, "no source has the name", "train", "weights", name)
         if self.evaluate is not None:
             if self.train is None:
-                raise ValueError("'evaluate' needs 'train'")
+                raise Misfit("there is no model; give the recipe a 'train'", "evaluate")
             if not any(isinstance(step, HoldOutStep) for step in self.stages):
-                raise ValueError("'evaluate' needs a stage 'hold-out'")
+                raise Misfit("nothing is held out; give the recipe a stage {use: hold-out}", "evaluate")
         return self
 
 
+class Misfit(ValueError):
+    """Two fields that do not fit together; ``place`` leads to the one to mend."""
+
+    def __init__(self, message: str, *place: int | str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 def _unique(where: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{where}: the name '{twice[0]}' is used twice; give each its own 'name'")
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise Misfit(f"'{name}' is used twice; give each its own 'name'", where, number, "name")
 
 
-def _known(name: str, known: list[str], what: str) -> None:
+def _known(name: str, known: list[str], what: str, *place: int | str) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
-        raise ValueError(f"{what} '{name}', which is not known; {hint}")
+        raise Misfit(f"{what} '{name}'; {hint}", *place)
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, where plain YAML would let the last one win."""
+    """Safe YAML that refuses a key given twice, where plain YAML would let the last one win.
+
+    It also says where a value is that YAML's own constructors stumble over.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; a number that no field could take is refused here, since Python would not even show it."""
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError as error:  # a date that there is not, thousands of digits
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise yaml.MarkedYAMLError(problem="a number beyond 64 bits", problem_mark=node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping, every key once."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
@@ -376,15 +415,18 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     try:
-        data = yaml.load(text, _Loader)
         tree = yaml.compose(text, yaml.SafeLoader)
+        if tree is not None and _values(tree, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values; write them out")
+        data = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from error
+        raise UserError(f"{path}{line}: not valid YAML: {_one_line(str(error.problem))}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path}: not valid YAML: {_one_line(str(error))}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: expected a mapping with 'name' and 'sources', found {type(data).__name__}")
+        found = "nothing" if data is None else type(data).__name__
+        raise UserError(f"{path}: expected a mapping with 'name' and 'sources', found {found}")
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -394,18 +436,41 @@ def load_recipe(path: Path) -> Recipe:
 def _explain(path: Path, error: ValidationError, tree: yaml.Node | None) -> str:
     # a misspelt key often makes a required one missing: the misspelling is what to mend
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    first = details[0]
-    places = [tuple(item for item in detail["loc"] if not _is_tag(item)) for detail in details]
-    line = _line(tree, list(places[0]))
-    others = len(set(places)) - 1
+    top = _place(details[0])
+    # each member of a union says why it does not fit; the one that got furthest is the one that was meant
+    same = [detail for detail in details if _place(detail)[: len(top)] == top]
+    first = max(same, key=lambda detail: len(_place(detail)))
+    place = _place(first)
+    line = _line(tree, list(place))
+    others = len({_place(detail) for detail in details if detail not in same})
     more = f" (and {others} more)" if others else ""
-    field = ".".join(str(item) for item in places[0])
-    return f"{path}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{_message(first)}{more}"
+    field = ".".join(str(item) for item in place)
+    said = _one_line(f"{f'{field}: ' if field else ''}{_message(first)}{more}")
+    return f"{path}{f':{line}' if line else ''}: {said}"
 
 
-def _is_tag(item: int | str) -> bool:
-    """Tell whether pydantic put this item into a location for a union's member rather than for a key."""
-    return isinstance(item, str) and (item in TAGS or "[" in item or item.startswith("constrained-"))
+def _one_line(text: str) -> str:
+    """Return ``text`` without line breaks and control characters, which keys of a mapping may hold, too."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _place(detail: ErrorDetails) -> tuple[int | str, ...]:
+    """Return the keys that lead to what is wrong, without what pydantic puts in to name a union's member."""
+    error = detail.get("ctx", {}).get("error")
+    location = [*detail["loc"], *(error.place if isinstance(error, Misfit) else ())]
+    if len(location) > 2 and location[0] == "stages" and location[2] in TAGS:
+        del location[2]
+    return tuple(item for item in location if not (isinstance(item, str) and MEMBER.search(item)))
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values below a node, those behind an alias each time; ``known`` are the counts of nodes so far."""
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1  # until it is counted: what holds itself has no end
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        items = node.value if isinstance(node, yaml.SequenceNode) else [item for pair in pairs for item in pair]
+        known[id(node)] = 1 + sum(_values(item, known) for item in items)
+    return known[id(node)]
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -426,7 +491,7 @@ def _message(detail: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     text = detail["msg"][0].lower() + detail["msg"][1:]
-    shown = repr(found)
+    shown = reprlib.repr(found)
     return f"{text}, found {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 
