@@ -183,6 +183,7 @@ def add_subwords(
     maxn: int,
     bucket: int,
     words: int,
+    kept: np.ndarray,
     table: np.ndarray,
     sums: np.ndarray,
 ) -> int:
@@ -202,10 +203,13 @@ def add_subwords(
                 value = np.uint32((value ^ np.uint32(np.int8(bracketed(data, start, length, place)))) * FNV_PRIME)
                 place += 1
             if characters >= minn and not (characters == 1 and (first == 0 or place == size)):
-                row = words + np.int64(value % np.uint32(bucket))
-                for column in range(len(sums)):
-                    sums[column] += table[row, column]
-                added += 1
+                place_of = np.int64(value % np.uint32(bucket))
+                if len(kept):
+                    place_of = np.int64(kept[place_of])
+                if place_of >= 0:
+                    for column in range(len(sums)):
+                        sums[column] += table[words + place_of, column]
+                    added += 1
             characters += 1
     return added
 
@@ -238,14 +242,17 @@ def mean_features(
     word_lengths: np.ndarray,
     slot_keys: np.ndarray,
     slot_entries: np.ndarray,
+    kept: np.ndarray,
     table: np.ndarray,
     zero_end: bool,
 ) -> np.ndarray:
     """Return the mean of every text's rows of ``table``: float64, texts x columns; zeros for a text without a row.
 
     ``data`` (uint8) and ``offsets`` (int64, texts + 1) hold the texts; ``table`` (float32) has ``words`` rows for words
-    and ``bucket`` for n-grams; the other arrays are those of ``find``. With ``zero_end`` the row of ``</s>`` counts as
-    zeros, as if the library's input matrix held zeros there: it is still one of the rows that the mean is taken over.
+    and ``bucket`` for n-grams, or fewer in a pruned model: ``kept`` (int32, empty if not pruned) then names every
+    bucket's row after the words, -1 where it was cut away and counts for nothing. The other arrays are those of
+    ``find``. With ``zero_end`` the row of ``</s>`` counts as zeros, as if the library's input matrix held zeros there:
+    it is still one of the rows that the mean is taken over.
     """
     texts = len(offsets) - 1
     means = np.zeros((texts, table.shape[1]), np.float64)
@@ -255,6 +262,7 @@ def mean_features(
     rows = np.empty(BLOCK * longest, np.uint32)  # half the bytes, and no test for negative indices: a tenth faster
     grams = np.zeros(longest, np.uint64)  # grams[k]: hash of the last k + 1 tokens
     buckets = np.uint64(bucket)
+    pruned = len(kept) > 0
     for text in range(texts):
         sums = means[text]
         features = 0
@@ -281,13 +289,17 @@ def mean_features(
                         rows[count] = entry
                         count += 1
                 if maxn > 0 and not is_end:
-                    features += add_subwords(data, start, length, minn, maxn, bucket, words, table, sums)
+                    features += add_subwords(data, start, length, minn, maxn, bucket, words, kept, table, sums)
             for token in range(heard):
                 value = np.uint64(np.int64(np.int32(hashes[token])))  # the library keeps hashes as signed numbers
                 for gram in range(min(before, longest - 1), 0, -1):
                     grams[gram] = grams[gram - 1] * NGRAM_FACTOR + value
-                    rows[count] = words + np.int64(grams[gram] % buckets)
-                    count += 1
+                    hit = np.int64(grams[gram] % buckets)
+                    if pruned:
+                        hit = np.int64(kept[hit])
+                    if hit >= 0:
+                        rows[count] = words + hit
+                        count += 1
                 grams[0] = value
                 before += 1
             add_rows(table, rows, count, sums)
