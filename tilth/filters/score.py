@@ -1,7 +1,7 @@
 """A fastText classifier as a signal: the probability of one label, for quality, toxicity or a domain.
 
 The signal is stored and never decides by itself, so a limit can be moved, or a filter inverted, without scoring again.
-Any supervised softmax model will do, PreSelect's and DCLM's quality models as well as one trained by
+Any supervised model will do, PreSelect's and DCLM's quality models as well as one trained by
 ``tilth.selection.scorer``.
 """
 
@@ -10,12 +10,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 
+from tilth.corpus.document import utf8_buffers
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Effect, MapStage, Outcome
 from tilth.corpus.store import file_digest
+from tilth.filters.fasttext_capsule import NORMALISER, Capsule, check_normaliser
 from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
+from tilth.filters.fasttext_reading import WHOLE, Reading, beginnings, mean_by_row, paragraphs
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,28 @@ class Score(MapStage):
     """Measure ``name``, a float32 in [0, 1]: the probability that ``model`` gives ``label`` (as the model spells it).
 
     ``zero_end`` takes out what the end token says about a text's length; without it the score is the library's own.
+    ``reading`` says how much of a document is read. Raises ``UserError`` where ``normaliser``, which the model was
+    trained with, is not the one that scoring uses.
     """
 
     model: Asset
     label: str
     zero_end: bool = False
+    reading: Reading = WHOLE
+    normaliser: str = NORMALISER
 
+    version: ClassVar[int] = 2
     effect: ClassVar[Effect] = Effect.MEASURES
+
+    def __post_init__(self) -> None:
+        check_normaliser(self.normaliser, f"{self.model.path} of {self.name}")
+
+    @staticmethod
+    def of(name: str, capsule: Capsule) -> "Score":
+        """Return the stage that scores as a capsule says."""
+        return Score(
+            name, capsule.model, capsule.label, capsule.zero_end, capsule.reading, normaliser=capsule.normaliser
+        )
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -47,8 +66,22 @@ class Score(MapStage):
                 f"{self.model.path}: label {self.label!r} of {self.name} is not in the model; it has "
                 f"{', '.join(model.labels[:10])}{' and more' if len(model.labels) > 10 else ''}; name one of them"
             )
-        probabilities = label_probabilities(model, batch.column("text"), zero_end=self.zero_end)
-        return Outcome(batch, signals={self.name: pa.array(probabilities[:, model.labels.index(self.label)])})
+        scores = read_scores(model, self.label, batch.column("text"), self.reading, zero_end=self.zero_end)
+        return Outcome(batch, signals={self.name: pa.array(scores)})
+
+
+def read_scores(
+    model: FastTextModel, label: str, text: pa.Array, reading: Reading, *, zero_end: bool = False
+) -> np.ndarray:
+    """Return the probability of ``label`` for every text, read as ``reading`` says: float32."""
+    column = model.labels.index(label)
+    text = beginnings(text, reading.first_bytes)
+    if not reading.paragraphs:
+        return label_probabilities(model, text, zero_end=zero_end)[:, column]
+    pieces, rows = paragraphs(text)
+    scores = label_probabilities(model, pieces, zero_end=zero_end)[:, column].astype(np.float64)
+    sizes = np.diff(utf8_buffers(pieces)[1])
+    return mean_by_row(scores, sizes, rows, len(text)).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -25,6 +25,7 @@ from tilth.corpus.errors import UserError
 from tilth.corpus.store import file_digest, temporary_name
 from tilth.filters.fasttext_kernel import one_line
 from tilth.filters.fasttext_model import label_probabilities, load_model
+from tilth.filters.fasttext_reading import beginnings
 
 POSITIVE, NEGATIVE = "__label__positive", "__label__negative"
 LABEL_TOKEN = re.compile(rb"(?<![^ \n\r\t\v\f\0])__label__[^ \n\r\t\v\f\0]*")  # as fastText splits tokens
@@ -45,6 +46,7 @@ class ScorerSettings:
     examples: int = 200_000  # of each class at most, held-out ones among them
     held_out: float = 0.1  # share of each class
     zero_end: bool = False  # how held-out texts are scored: give ``Score`` the same
+    first_bytes: int = 0  # of every text, 0 for all: give ``Score`` the same
     seed: int = 0
 
 
@@ -82,6 +84,7 @@ class ScorerReport:
     average_precision: float
     calibration: tuple[CalibrationBin, ...]  # bins that hold a text
     settings: ScorerSettings
+    training: str = ""  # digest of settings and training lines: equal digests, equal models
 
 
 def train_scorer(
@@ -117,6 +120,9 @@ def train_scorer(
 
     model = temporary_name(path)
     try:
+        training = xxhash.xxh3_128(repr(settings).encode())
+        for _, line in lines:
+            training.update(line)
         fit((line for _, line in lines), model, settings)
         scorer = load_model(str(model))
         probabilities = label_probabilities(scorer, pa.array(tests, pa.large_string()), zero_end=settings.zero_end)
@@ -137,6 +143,7 @@ def train_scorer(
         average_precision=average_precision(scores, truth),
         calibration=calibration(scores, truth),
         settings=settings,
+        training=training.hexdigest(),
     )
 
 
@@ -147,6 +154,8 @@ def check(settings: ScorerSettings) -> None:
             raise UserError(f"scorer: {name}: found {getattr(settings, name)}, expected at least 1; correct it")
     if settings.examples < 2:
         raise UserError(f"scorer: examples: found {settings.examples}, expected at least 2 of a class; raise it")
+    if settings.first_bytes < 0:
+        raise UserError(f"scorer: first_bytes: found {settings.first_bytes}, expected 0 (all) or more; correct it")
     if not settings.lr > 0:
         raise UserError(f"scorer: lr: found {settings.lr}, expected more than 0; fastText's default is 0.1")
     if not 0 < settings.held_out < 1:
@@ -158,6 +167,7 @@ def check(settings: ScorerSettings) -> None:
 def sample(texts: Iterable[str], settings: ScorerSettings) -> tuple[int, dict[bytes, bytes]]:
     """Return how many texts came, and the ``settings.examples`` of lowest hash: UTF-8 bytes by seeded hash."""
     given = 0
+    longest = settings.first_bytes
     kept: dict[bytes, bytes] = {}
     highest: list[tuple[int, bytes]] = []  # a heap with the highest hash first
     for text in texts:
@@ -168,6 +178,8 @@ def sample(texts: Iterable[str], settings: ScorerSettings) -> tuple[int, dict[by
             raise UserError(
                 f"scorer: example {given} is not Unicode text ({error.reason}); clean its source"
             ) from error
+        if longest and len(data) > longest:
+            data = beginnings(pa.array([text], pa.large_string()), longest)[0].as_py().encode()
         key = xxhash.xxh3_128_digest(data, seed=settings.seed)
         if key in kept:
             continue
