@@ -47,5 +47,5 @@ $(VENV)/.run-installed: $(VENV)/.python-made pyproject.toml constraints.txt
 
 $(VENV)/.test-installed: $(VENV)/.run-installed
 	@echo "Installing the tools of the tests into $(VENV) ..."
-	@$(INSTALL) -e '.[train,beam,dev]'
+	@$(INSTALL) -e '.[train,beam,web,remote,dev]'
 	@touch $@

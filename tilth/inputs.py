@@ -35,7 +35,8 @@ def find_inputs(recipe: Recipe, base: Path) -> Inputs:
     """Find the files that a recipe names, relative to ``base``. Raises ``UserError`` where one is missing."""
     sources = {entry.name: source(entry) for entry in recipe.sources}
     files = tuple(file for one in sources.values() for file in find_files(one, base))
-    return Inputs(sources, files, plan_parts(files, recipe.part_size))
+    limited = {entry.name for entry in recipe.sources if entry.limit is not None}
+    return Inputs(sources, files, plan_parts(files, recipe.part_size, limited))
 
 
 def source(entry: SourceRecipe) -> Source:
@@ -51,5 +52,12 @@ def source(entry: SourceRecipe) -> Source:
         metadata=None if entry.metadata is None else tuple(entry.metadata),
         format=entry.format,
         allowance=entry.allowance,
+        encoding=entry.encoding,
+        separator=entry.separator,
+        delimiter=entry.delimiter,
+        sample=entry.sample,
+        limit=entry.limit,
         maximum_bytes=entry.maximum_bytes,
+        maximum_lines=entry.maximum_lines,
+        maximum_line_bytes=entry.maximum_line_bytes,
     )

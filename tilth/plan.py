@@ -19,7 +19,13 @@ from tilth.steps import check_settings
 # level 1 takes 0.3 to 0.45 of the text each time it is written, tokens of an 8,192-piece vocabulary 0.45 to 0.6.
 STORED_TEXT = 0.45
 STORED_TOKENS = 0.6
-EXPANSION = {"gz": 4.0, "zst": 4.5, None: 1.0}  # text a byte on disk of a compressed or plain file
+EXPANSION = {
+    "gz": 4.0,
+    "bz2": 4.5,
+    "xz": 5.0,
+    "zst": 4.5,
+    None: 1.0,
+}  # text a byte on disk of a compressed or plain file
 
 
 def plan(path: Path, runs: Path) -> dict[str, Any]:

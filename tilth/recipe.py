@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from tilth.corpus.errors import UserError
+from tilth.corpus.sources import Format
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"
@@ -64,11 +65,20 @@ class SourceRecipe(Strict):
     metadata: list[str] | None = Field(
         None, description="further fields to keep as JSON, by top-level name; by default all, [] for none"
     )
-    format: Literal["jsonl", "parquet"] | None = Field(None, description="where the suffix does not tell")
+    format: Format | None = Field(None, description="where the suffix does not tell")
+    encoding: str = Field("utf-8", description="of the text, such as cp1252; 'detect' finds it, file by file")
+    separator: str | None = Field(None, description="of plain text: what stands between two documents of one file")
+    delimiter: str | None = Field(None, description="of CSV: what stands between two fields, in place of a comma")
+    sample: Fraction = Field(1.0, description="share of the documents to keep, by a hash of their identity")
+    limit: Positive | None = Field(None, description="documents at most, the first ones; one worker reads them")
     allowance: float = Field(
         0.01, ge=0, le=1, description="share of records that may be unreadable before the run stops"
     )
     maximum_bytes: Size = Field(64 << 20, gt=0, le=1 << 30, description="of one record; a longer one becomes a drop")
+    maximum_lines: Positive = Field(1_000_000, description="of one document")
+    maximum_line_bytes: Annotated[int, BeforeValidator(parse_size), Field(gt=0)] | None = Field(
+        None, description="of a document's longest line"
+    )
 
     @property
     def paths(self) -> tuple[str, ...]:

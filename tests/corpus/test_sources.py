@@ -63,17 +63,17 @@ def test_a_name_with_brackets_is_a_name_first(tmp_path: Path) -> None:
         ("data/none/*", r"in '.*data' the nearest names are"),
         ("data/empty/*.jsonl", r"'.*empty' is empty"),
         ("data/wiki", r"'data/wiki' is a folder; expected files, e.g. 'data/wiki/\*\*/\*.jsonl'"),
-        ("data/notes.txt", r"no suffix that is read; expected \*.jsonl, .* \*.parquet"),
+        ("data/notes.doc", r"no suffix that is read; expected .jsonl, .* .parquet"),
         ("data/README", r"no suffix that is read"),
         ("data/t.parquet.gz", r"no suffix that is read"),
-        ("s3://bucket/a.jsonl", r"is remote"),
+        ("nowhere://bucket/a.jsonl", r"nowhere.* expected s3://, gs://, hf:// or http"),
         ("data/really.jsonl", r"holds .gz data"),
         ("data/pipe.jsonl", r"not a regular file"),
         ("data/gone.jsonl*", r"cannot be opened: No such file"),
     ],
 )
 def test_a_path_that_cannot_be_read_says_what_lies_nearest(tmp_path: Path, pattern: str, message: str) -> None:
-    for name in ("wiki/page.jsonl", "notes.txt", "README", "t.parquet.gz"):
+    for name in ("wiki/page.jsonl", "notes.doc", "README", "t.parquet.gz"):
         write(tmp_path / "data" / name)
     write(tmp_path / "data/really.jsonl", b"\x1f\x8b\x08\x00")
     (tmp_path / "data/empty").mkdir()
@@ -121,7 +121,13 @@ def test_what_is_closed_to_us_is_never_skipped_in_silence(closed: str, pattern: 
         ({"allowance": 1.5}, "allowance is 1.5"),
         ({"maximum_bytes": 0}, "maximum_bytes is 0"),
         ({"maximum_bytes": 1 << 40}, "maximum_bytes"),
-        ({"format": "csv"}, "format is 'csv'"),
+        ({"format": "doc"}, "format is 'doc'"),
+        ({"encoding": "latin-zero"}, "encoding 'latin-zero' is not known"),
+        ({"encoding": "zlib"}, "encoding 'zlib' is not known"),
+        ({"sample": 0.0}, "sample is 0.0"),
+        ({"limit": 0}, "limit is 0"),
+        ({"separator": ""}, "separator is empty"),
+        ({"delimiter": "||"}, "delimiter is"),
         ({"paths": ()}, "at least one path"),
         ({"name": ""}, "expected a name"),
     ],

@@ -47,7 +47,7 @@ from tilth.corpus.store import (
 from tilth.corpus.tasks import GroupJob, MapTask, clear_failures, raise_failure
 
 INDEX = "run.json"  # names the folders of a run
-READ_VERSION = 1  # raised when readers change what they bring
+READ_VERSION = 2  # raised when readers change what they bring
 PARTITION_BYTES = 200_000_000  # of keyed rows in one reduction, which takes about four times as much memory
 
 Digests = Mapping[str, Mapping[str, str]]  # source -> relative name -> xxh3-128 of the file
@@ -129,12 +129,12 @@ class Chain:
         Ids that several records carry are counted in the description, and their records known by id and place.
         Raises ``UserError`` where a source lost more records than its allowance.
         """
-        fields = {name: (source.fields, source.metadata, source.maximum_bytes) for name, source in sources.items()}
+        reading = {name: source.reading for name, source in sources.items()}
         slices = [
             [(cut.source, cut.file.relative, cut.file.format, cut.start, cut.end) for cut in part.slices]
             for part in parts
         ]
-        description: dict[str, Any] = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": fields}
+        description: dict[str, Any] = {"stage": "Read", "version": READ_VERSION, "name": "read", "sources": reading}
         own = fingerprint(description, digests, slices)
         folder = self._folder(0, "read", own)
 
@@ -367,6 +367,8 @@ def locked(root: Path) -> Iterator[None]:
             ) from error
         yield
     finally:
+        if held:  # not in a forked child that comes by here
+            fcntl.flock(handle, fcntl.LOCK_UN)
         release()
 
 

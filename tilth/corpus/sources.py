@@ -1,6 +1,6 @@
 """A source is what the recipe calls a set of files; this file finds them, in one order, and says what each one is.
 
-Nothing here opens a file further than its first four bytes, except ``input_digests``, which reads every byte once and
+Nothing here opens a file further than its first ten bytes, except ``input_digests``, which reads every byte once and
 remembers the answer by path, size and time of change: xxh3 runs at the speed of the disk, yet a terabyte on a disk of
 500 MB/s takes 33 minutes, and a run that changes one threshold should not pay them again.
 """
@@ -14,28 +14,53 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os.path import exists, isdir
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
 import orjson
 import xxhash
 
+from tilth.corpus.encoding import known_encoding
 from tilth.corpus.errors import UserError
+from tilth.corpus.remote import is_remote, open_remote, remote_matches, remote_state
 
-Format = Literal["jsonl", "parquet"]
-Compression = Literal["gz", "zst"]
+Format = Literal["jsonl", "parquet", "arrow", "csv", "tsv", "text", "markdown", "html", "warc", "mediawiki"]
+Compression = Literal["gz", "bz2", "xz", "zst"]
 
 FORMATS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",  # C4 and others name JSON lines so
     ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".arc": "warc",
+    ".xml": "mediawiki",
 }
-COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst"}
-MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst", b"PAR1": ".parquet"}  # RFC 1952, RFC 8878, Parquet format
-READ = "*.jsonl, *.ndjson, *.json (JSON lines, plain, .gz or .zst) and *.parquet"
+COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
+# RFC 1952, the bzip2 format (with its first block's magic), the .xz format, RFC 8878, Parquet, Arrow IPC
+MAGIC = {
+    b"\x1f\x8b": ".gz",
+    b"BZh91AY&SY": ".bz2",
+    b"\xfd7zXZ\0": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PAR1": ".parquet",
+    b"ARROW1": ".arrow",
+}
+COLUMNAR = ("parquet", "arrow")  # packed inside already, and read from their end
+READ = f"{', '.join(FORMATS)}, all but .parquet, .arrow and .feather also with {', '.join(COMPRESSIONS)}"
 
 LARGEST_DOCUMENT = 1 << 30  # bytes; a batch of 8 MiB and one more document stays under Arrow's 2 GiB of string offsets
 
@@ -55,10 +80,17 @@ class Source:
     date: str | None = None
     url: str | None = None
     language: str | None = None
+    encoding: str = "utf-8"  # or another name, or "detect"; columnar files, HTML and WARC say it themselves
+    separator: str | None = None  # of plain text files that hold many documents
+    delimiter: str | None = None  # of CSV, in place of a comma
     metadata: tuple[str, ...] | None = None  # further fields to keep, by top-level name; None keeps all of them
     format: Format | None = None  # None: by suffix
     allowance: float = 0.01  # share of records that may be lost to damage before the run stops
-    maximum_bytes: int = 64 << 20  # of one record; a longer one becomes a drop
+    sample: float = 1.0  # share of the documents to keep, chosen by a hash of their identity
+    limit: int | None = None  # documents at most, the first ones; such a source is read by one task
+    maximum_bytes: int = 64 << 20  # of one record; a longer one becomes a drop, as do the next two
+    maximum_lines: int = 1_000_000  # of one document
+    maximum_line_bytes: int | None = None  # of a document's longest line
     repeated: frozenset[bytes] = frozenset()  # identities that several records share, as the run found out
 
     def __post_init__(self) -> None:
@@ -70,14 +102,33 @@ class Source:
             raise UserError(
                 f"source {self.name!r}: maximum_bytes is {self.maximum_bytes}; expected 1 to {LARGEST_DOCUMENT}"
             )
-        if self.format not in (None, "jsonl", "parquet"):
-            raise UserError(f"source {self.name!r}: format is {self.format!r}; expected 'jsonl' or 'parquet'")
+        if self.format not in (None, *get_args(Format)):
+            raise UserError(
+                f"source {self.name!r}: format is {self.format!r}; expected one of {', '.join(get_args(Format))}"
+            )
+        if not 0 < self.sample <= 1:
+            raise UserError(f"source {self.name!r}: sample is {self.sample}; expected a share above 0, up to 1")
+        for field in ("limit", "maximum_lines", "maximum_line_bytes"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise UserError(f"source {self.name!r}: {field} is {value}; expected at least 1")
+        if self.separator == "":
+            raise UserError(f"source {self.name!r}: separator is empty; expected what stands between two documents")
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise UserError(f"source {self.name!r}: delimiter is {self.delimiter!r}; expected one character")
+        object.__setattr__(self, "encoding", known_encoding(self.name, self.encoding))
 
     @property
     def fields(self) -> dict[str, str]:
         """Document column -> the field of the record that fills it, for the columns that the recipe names."""
         named = {"text": self.text, "id": self.id, "date": self.date, "url": self.url, "language": self.language}
         return {column: field for column, field in named.items() if field is not None}
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """All that decides what the readers make of a file's bytes: what the fingerprint of the reading is made of."""
+        apart = ("name", "paths", "allowance", "repeated")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in apart}
 
 
 @dataclass(frozen=True)
@@ -95,6 +146,13 @@ class SourceFile:
     mtime_ns: int
     format: Format
     compression: Compression | None
+    whole: bool = False  # a stream that cannot be entered in its middle, though it is not compressed
+    version: str = ""  # of a remote file: what its server says when it changes
+
+    @property
+    def splittable(self) -> bool:
+        """Whether a reader can begin at any byte."""
+        return self.compression is None and not self.whole
 
 
 def find_files(source: Source, base: str | Path) -> tuple[SourceFile, ...]:
@@ -128,7 +186,7 @@ def input_digests(
     known = read_cache(cache_path)
     digests, fresh = {}, dict(known)
     for file in files:
-        key = f"{file.size}:{file.mtime_ns}:{file.path}"
+        key = f"{file.size}:{file.mtime_ns}:{file.version}:{file.path}"
         if key not in fresh:
             fresh[key] = file_digest(file)
         digests[file.relative] = fresh[key]
@@ -166,6 +224,8 @@ def check_allowance(
 
 def open_unchanged(file: SourceFile) -> BinaryIO:
     """Open a file for reading bytes; raise ``UserError`` where it is gone or not the one that was found."""
+    if is_remote(file.path):
+        return open_remote(file)
     try:
         handle = open(file.path, "rb", buffering=1 << 20)  # noqa: SIM115 - the caller closes it
     except OSError as error:
@@ -179,8 +239,8 @@ def open_unchanged(file: SourceFile) -> BinaryIO:
 
 def matches(source: Source, pattern: str, base: Path) -> list[tuple[str, str]]:
     """Return (absolute path, relative name) of every file that ``pattern`` names."""
-    if "://" in pattern:
-        raise UserError(f"source {source.name!r}: {pattern!r} is remote; expected a local path, so copy or mount it")
+    if is_remote(pattern):
+        return remote_matches(source.name, pattern)
     full = os.path.normpath(base / pattern)
     absolute = Path(pattern).is_absolute()
     if isdir(full):
@@ -203,27 +263,50 @@ def source_file(source: Source, path: str, relative: str) -> SourceFile:
         relative.encode()
     except UnicodeEncodeError as error:
         raise UserError(f"source {source.name!r}: the file name {relative!r} is not UTF-8; rename it") from error
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    name = path.split("?")[0] if is_remote(path) else path
+    suffixes = [suffix.lower() for suffix in PurePosixPath(name).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     if compression is not None:
         suffixes.pop()
     format = source.format or (FORMATS.get(suffixes[-1]) if suffixes else None)
-    if format is None or (format == "parquet" and compression is not None):
+    if format is None or (format in COLUMNAR and compression is not None):
         raise UserError(f"source {source.name!r}: {path!r} has no suffix that is read; expected {READ}, or set format")
+    whole = is_whole(source, format)
+    if is_remote(path):
+        size, version = remote_state(source.name, path)
+        return SourceFile(source.name, path, relative, size, 0, format, compression, whole, version)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
             raise UserError(f"source {source.name!r}: {path!r} is not a regular file; leave it out")
         with open(path, "rb") as handle:
-            head = handle.read(4)
+            head = handle.read(10)
             status = os.fstat(handle.fileno())
     except OSError as error:
         raise UserError(
             f"source {source.name!r}: {path!r} cannot be opened: {error.strerror}; mend it or leave it out"
         ) from error
     for magic, suffix in MAGIC.items():
-        if format == "jsonl" and compression is None and head.startswith(magic):
-            raise UserError(f"source {source.name!r}: {path!r} holds {suffix} data; expected JSON lines, so rename it")
-    return SourceFile(source.name, path, relative, status.st_size, status.st_mtime_ns, format, compression)
+        if format not in COLUMNAR and compression is None and head.startswith(magic):
+            wanted = "JSON lines" if format == "jsonl" else format
+            raise UserError(f"source {source.name!r}: {path!r} holds {suffix} data; expected {wanted}, so rename it")
+    return SourceFile(source.name, path, relative, status.st_size, status.st_mtime_ns, format, compression, whole)
+
+
+def is_whole(source: Source, format: Format) -> bool:
+    """Tell whether a file of this format can only be read from its beginning.
+
+    Records of JSON lines, of text with a separator and of MediaWiki dumps begin with bytes that tell so wherever one
+    looks, if a byte is what it seems: in UTF-8, and with a separator that cannot overlap itself. Parquet and Arrow
+    files have a table of contents. A line break in CSV may stand in quotes, one in WARC in a page.
+    """
+    if format in COLUMNAR:
+        return False
+    if source.encoding != "utf-8":
+        return True
+    if format == "text" and source.separator is not None:
+        mark = source.separator
+        return any(mark.startswith(mark[start:]) for start in range(1, len(mark)))
+    return format not in ("jsonl", "mediawiki")
 
 
 def fixed_root(pattern: str) -> Path:
@@ -268,7 +351,10 @@ def read_cache(path: Path) -> dict[str, str]:
 
 
 def file_digest(file: SourceFile) -> str:
-    """Return the xxh3-128 of a file's bytes, read in blocks of 1 MiB."""
+    """Return the xxh3-128 of a file's bytes, read in blocks of 1 MiB; of a remote file's size and version."""
+    if file.version:
+        known: str = xxhash.xxh3_128_hexdigest(f"{file.size} {file.version}".encode())
+        return known
     state = xxhash.xxh3_128()
     with open_unchanged(file) as handle:
         while block := handle.read(1 << 20):

@@ -1,14 +1,16 @@
 """A plan cuts files into parts of about equal size, so that one large file is never one task and small ones share one.
 
 Every cut is a byte of the file on disk, in every format, so planning opens no file: a JSON line belongs to the slice
-that holds its first byte, a Parquet row group likewise. A compressed file is one stream and stays whole. One part
+that holds its first byte, a Parquet row group likewise. A compressed file is one stream and stays whole, and so does
+one whose records cannot be told apart from its middle (CSV, WARC, other encodings than UTF-8). One part
 never mixes sources: what a part lost is then what its source lost, and the ledger needs no second key.
 
 Parts depend on the files and ``part_bytes`` alone, never on workers; the records in them, and their identities, do
 not even depend on ``part_bytes``.
 """
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tilth.corpus.errors import UserError
@@ -47,10 +49,12 @@ class Part:
         return sum(piece.size for piece in self.slices)
 
 
-def plan_parts(files: Iterable[SourceFile], part_bytes: int) -> tuple[Part, ...]:
-    """Cut and pack ``files`` into parts of at most ``part_bytes`` on disk (more only for a compressed file).
+def plan_parts(files: Iterable[SourceFile], part_bytes: int, uncut: Collection[str] = frozenset()) -> tuple[Part, ...]:
+    """Cut and pack ``files`` into parts of at most ``part_bytes`` on disk (more only for a file that stays whole).
 
-    Sources keep the order of their first file, files the order they are given in. Every byte is in one slice.
+    Sources keep the order of their first file, files the order they are given in. Every byte is in one slice. The
+    sources named in ``uncut`` are one part each: of those only the first documents are wanted, and who reads them must
+    know how many came before.
     """
     if part_bytes < 1:
         raise UserError(f"part_bytes is {part_bytes}; expected at least 1")
@@ -61,8 +65,9 @@ def plan_parts(files: Iterable[SourceFile], part_bytes: int) -> tuple[Part, ...]
     for source, members in by_source.items():
         packed: list[Slice] = []
         size = 0
-        for piece in (piece for file in members for piece in slices(file, part_bytes)):
-            if packed and size + piece.size > part_bytes:
+        most = sys.maxsize if source in uncut else part_bytes
+        for piece in (piece for file in members for piece in slices(file, most)):
+            if packed and size + piece.size > most:
                 parts.append(Part(source, tuple(packed)))
                 packed, size = [], 0
             packed.append(piece)
@@ -74,6 +79,6 @@ def plan_parts(files: Iterable[SourceFile], part_bytes: int) -> tuple[Part, ...]
 
 def slices(file: SourceFile, part_bytes: int) -> Iterator[Slice]:
     """Cut one file into slices of nearly the same size, none above ``part_bytes``, where its format allows."""
-    count = 1 if file.compression is not None else max(1, -(-file.size // part_bytes))
+    count = max(1, -(-file.size // part_bytes)) if file.splittable else 1
     for i in range(count):
         yield Slice(file, file.size * i // count, file.size * (i + 1) // count)

@@ -19,6 +19,8 @@ UNREADABLE = "unreadable"  # one record: no valid JSON or UTF-8, a field missing
 TOO_LARGE = "too_large"  # one record: longer than the source's maximum_bytes
 DAMAGED = "damaged"  # the rest of a file or row group: corrupt or cut short; bytes are compressed bytes not read
 BOMB = "decompression_bomb"  # the rest of a file that expands beyond reason; bytes likewise
+TOO_MANY_LINES = "too_many_lines"  # one document: more than the source's maximum_lines
+LONG_LINE = "long_line"  # one document: a line of more bytes than the source's maximum_line_bytes
 NOT_SAMPLED = "not_sampled"  # a good document that the recipe's sample leaves out
 NO_DOCUMENT = "no_document"  # a record that is none by what it is: a request of a crawl, an image, a redirect
 
@@ -33,6 +35,11 @@ class Chunk:
     documents: pa.RecordBatch
     drops: pa.RecordBatch
     records: int
+
+    def first(self, documents: int) -> "Chunk":
+        """Return the chunk with its first ``documents`` only; what was lost before and after them stays."""
+        kept = self.documents.slice(0, documents)
+        return Chunk(kept, self.drops, self.records - self.documents.num_rows + kept.num_rows)
 
 
 class Lost(NamedTuple):

@@ -8,14 +8,13 @@ it decodes ahead in buffers, so one bad byte takes good lines with it, which is 
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from tilth.corpus.document import documents
-from tilth.corpus.errors import UserError
 from tilth.corpus.readers.chunk import (
     CHUNK_BYTES,
     CHUNK_ROWS,
@@ -27,9 +26,10 @@ from tilth.corpus.readers.chunk import (
     locator,
     no_documents,
 )
-from tilth.corpus.readers.decompress import BLOCK, Damage, decompressed
+from tilth.corpus.readers.decompress import Gap
 from tilth.corpus.readers.fields import Fault, kind, other_columns, texts
-from tilth.corpus.sources import Source, SourceFile, open_unchanged
+from tilth.corpus.readers.stream import stream
+from tilth.corpus.sources import Source, SourceFile
 from tilth.corpus.splits import Slice
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors of Windows put it before the first line; it is no part of the record
@@ -42,7 +42,7 @@ Lines = tuple[list[int], list[bytes]]  # offsets in the decompressed file, and t
 def read_json_lines(source: Source, piece: Slice) -> Iterator[Chunk]:
     """Yield the documents and drops of the lines whose first byte lies in ``piece``."""
     relative = piece.file.relative
-    for group in file_lines(piece, source.maximum_bytes):
+    for group in file_lines(source, piece):
         if isinstance(group, Lost):
             yield Chunk(no_documents(), drops(source.name, relative, [group]), 1)
         else:
@@ -51,17 +51,11 @@ def read_json_lines(source: Source, piece: Slice) -> Iterator[Chunk]:
                 yield chunk
 
 
-def file_lines(piece: Slice, cap: int) -> Iterator[Lines | Lost]:
-    """Yield the lines of ``piece`` in groups, and as ``Lost`` what is longer than ``cap`` bytes or damaged."""
-    with open_unchanged(piece.file) as file:
-        try:
-            if piece.file.compression is not None:
-                with closing(decompressed(file, piece.file.size, piece.file.compression)) as blocks:
-                    yield from lines(blocks, 0, None, cap)
-            elif piece.start < piece.end:
-                yield from lines(plain(file, piece.start, piece.end), piece.start, piece.end, cap)
-        except OSError as error:
-            raise unreadable_file(piece.file, error) from error
+def file_lines(source: Source, piece: Slice) -> Iterator[Lines | Lost]:
+    """Yield the lines of ``piece`` in groups, and as ``Lost`` what is longer than the source's cap or damaged."""
+    with closing(stream(source, piece, before=1)) as blocks:
+        end = piece.end if piece.file.splittable else None
+        yield from lines(blocks, piece.start, end, source.maximum_bytes)
 
 
 def read_lines(source: Source, relative: str, offsets: list[int], lines: list[bytes]) -> Chunk:
@@ -106,55 +100,47 @@ def fault(source: Source, line: bytes) -> str | None:
     return None
 
 
-def plain(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """Yield blocks of an uncompressed file, from the byte before ``start`` on: it tells whether a line begins there."""
-    at = max(0, start - 1)
-    file.seek(at)
-    while block := file.read(min(BLOCK, max(end - at, 64 << 10))):
-        yield block
-        at += len(block)
-
-
-def lines(blocks: Iterable[bytes], start: int, end: int | None, cap: int) -> Iterator[Lines | Lost]:
+def lines(blocks: Iterable[bytes | Gap], start: int, end: int | None, cap: int) -> Iterator[Lines | Lost]:
     """Split ``blocks`` into the lines that begin in [``start``, ``end``), in groups that fit a chunk.
 
     The blocks begin one byte before ``start`` (at 0 where that is 0). Lines without content are left out. A line
-    longer than ``cap`` bytes is given as ``Lost``, and so is the rest of the stream where it is damaged.
+    longer than ``cap`` bytes is given as ``Lost``, and so is what is missing where the stream is damaged, with the line
+    that was cut by it. Offsets behind a gap count the bytes that were not read.
     """
     at = max(0, start - 1)  # offset of the line that is being pieced together
     foreign = start > 0  # whether that line began before start, so that the slice before this one reads it
     begun: list[bytes] = []
     size = 0  # of the line so far; beyond the cap nothing of it is held
-    try:
-        for block in blocks:
-            found = block.find(b"\n")
-            if found < 0:
-                size += len(block)
-                begun = [] if foreign or size > cap else [*begun, block]
-                if foreign and end is not None and at + size >= end:
-                    return
-                continue
-            if foreign or size > cap:
-                if not foreign:
-                    yield overlong(at, size + found, cap)
-                at, data = at + size + found + 1, block[found + 1 :]
-                foreign = False
-            else:
-                data = b"".join([*begun, block])
-            if data.isspace() and not data.strip(BLANK):
-                rest = data.rfind(b"\n") + 1
-            else:
-                stops = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE)
-                starts = np.concatenate([[0], stops + 1])
-                last = len(stops) if end is None else min(len(stops), int(np.searchsorted(starts, end - at)))
-                yield from groups(data, at, starts[:last], stops[:last], cap)
-                rest = int(starts[-1])
-            at, begun, size = at + rest, [data[rest:]], len(data) - rest
-            if end is not None and at >= end:
+    for block in blocks:
+        if isinstance(block, Gap):
+            yield Lost(at, block.unread, block.rule, block.reason)
+            at, begun, size = at + size + max(1, block.unread), [], 0
+            continue
+        found = block.find(b"\n")
+        if found < 0:
+            size += len(block)
+            begun = [] if foreign or size > cap else [*begun, block]
+            if foreign and end is not None and at + size >= end:
                 return
-    except Damage as damage:
-        yield Lost(at, damage.unread, damage.rule, damage.reason)
-        return
+            continue
+        if foreign or size > cap:
+            if not foreign:
+                yield overlong(at, size + found, cap)
+            at, data = at + size + found + 1, block[found + 1 :]
+            foreign = False
+        else:
+            data = b"".join([*begun, block])
+        if data.isspace() and not data.strip(BLANK):
+            rest = data.rfind(b"\n") + 1
+        else:
+            stops = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE)
+            starts = np.concatenate([[0], stops + 1])
+            last = len(stops) if end is None else min(len(stops), int(np.searchsorted(starts, end - at)))
+            yield from groups(data, at, starts[:last], stops[:last], cap)
+            rest = int(starts[-1])
+        at, begun, size = at + rest, [data[rest:]], len(data) - rest
+        if end is not None and at >= end:
+            return
     if size > cap and not foreign:
         yield overlong(at, size, cap)
     elif size and not foreign:
@@ -196,7 +182,7 @@ def first_json_records(source: Source, file: SourceFile, count: int) -> tuple[li
     """Return up to ``count`` readable records of the first group of lines that has any, and what the last fault was."""
     reason = "it is empty"
     records: list[dict[str, Any]] = []
-    for group in file_lines(Slice(file, 0, file.size), source.maximum_bytes):
+    for group in file_lines(source, Slice(file, 0, file.size)):
         if isinstance(group, Lost):
             reason = f"byte {group.position} {group.reason}"
             continue
@@ -214,8 +200,3 @@ def first_json_records(source: Source, file: SourceFile, count: int) -> tuple[li
                 reason = f"byte {offset} is {kind(record)}, not an object"
         break
     return records, reason
-
-
-def unreadable_file(file: SourceFile, error: OSError) -> UserError:
-    """Say that the disk, not the data, is at fault: such a loss must stop the run."""
-    return UserError(f"source {file.source!r}: reading {file.path!r} failed: {error.strerror or error}; run again")

@@ -29,8 +29,9 @@ from tilth.corpus.readers.chunk import (
     locator,
     no_documents,
 )
-from tilth.corpus.readers.decompress import BOMB_EXCESS, BOMB_RATIO, Damage
+from tilth.corpus.readers.decompress import BOMB_EXCESS, BOMB_RATIO
 from tilth.corpus.readers.fields import Fault, fields, other_columns
+from tilth.corpus.remote import is_remote
 from tilth.corpus.sources import Source, SourceFile, open_unchanged
 from tilth.corpus.splits import Slice
 
@@ -44,6 +45,15 @@ BATCH_ROWS = 1024
 SPELLED = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 VIEWED = (pa.types.is_string_view, pa.types.is_binary_view)
 TEMPORAL = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time)
+
+
+class Damage(Exception):
+    """The rest of a row group is lost: by which rule, and why."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+        self.reason = reason
 
 
 def read_parquet(source: Source, piece: Slice) -> Iterator[Chunk]:
@@ -82,7 +92,7 @@ def read_row_group(
             yield from read_batch(source, file.relative, at, batch, text, lengths)
             at += len(batch)
         if at != end:
-            raise Damage(DAMAGED, "the row group does not hold as many rows as the file says", 0)
+            raise Damage(DAMAGED, "the row group does not hold as many rows as the file says")
     except Damage as damage:
         size = stored * (end - at) // max(1, end - row)
         yield lost_rows(source, file, Lost(at, size, damage.rule, damage.reason, end - at))
@@ -97,7 +107,7 @@ def decoded(
     """
     about = opened.metadata.row_group(group)
     excess = -BOMB_RATIO * stored
-    bomb = Damage(BOMB, f"expands more than {BOMB_RATIO} times", 0)
+    bomb = Damage(BOMB, f"expands more than {BOMB_RATIO} times")
     if about.total_byte_size + excess > BOMB_EXCESS:
         raise bomb
     try:
@@ -116,7 +126,7 @@ def decoded(
                     raise bomb
                 yield batch, text, lengths
     except BROKEN as error:
-        raise Damage(DAMAGED, failure(file, error), 0) from error
+        raise Damage(DAMAGED, failure(file, error)) from error
 
 
 def read_batch(
@@ -224,7 +234,8 @@ def text_lengths(text: pa.Array) -> np.ndarray:
 
 def open_parquet(file: SourceFile) -> pq.ParquetFile:
     """Open a file and read its footer; checksums of pages are checked where the writer left any."""
-    return pq.ParquetFile(file.path, buffer_size=1 << 20, page_checksum_verification=True)
+    place = open_unchanged(file) if is_remote(file.path) else file.path
+    return pq.ParquetFile(place, buffer_size=1 << 20, page_checksum_verification=True)
 
 
 def wanted(source: Source, schema: pa.Schema) -> list[str] | None:

@@ -1,0 +1,138 @@
+"""CSV and TSV: the first row names the fields, and every other is a record that costs only itself.
+
+CSV is RFC 4180: a field in quotes may hold delimiters and line breaks. A quote that is never closed would take the rest
+of the file with it, so a row of many lines that comes out wrong is given up at its first line, and reading goes on at
+the second. TSV is IANA's text/tab-separated-values, without quotes; a quoted one is CSV with a tab as its delimiter.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from tilth.corpus.readers.chunk import TOO_LARGE, UNREADABLE, Chunk, Lost
+from tilth.corpus.readers.records import Record, record_chunks
+from tilth.corpus.readers.separated import pieces
+from tilth.corpus.sources import LARGEST_DOCUMENT, Source
+from tilth.corpus.splits import Slice
+
+Line = tuple[int, bytes]  # offset, bytes without the newline
+
+csv.field_size_limit(LARGEST_DOCUMENT)  # the module's own, 131,072, is below many documents
+
+
+def read_delimited(source: Source, piece: Slice) -> Iterator[Chunk]:
+    """Yield the documents and drops of a CSV or TSV file."""
+    return record_chunks(source, piece.file.relative, row_records(source, piece))
+
+
+def row_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
+    """Yield every row but the first as a record; an empty cell is an absent field, but for the text."""
+    quoted = piece.file.format == "csv"
+    delimiter = source.delimiter or ("," if quoted else "\t")
+    names: list[str] | None = None
+    for position, found in rows(source, piece, delimiter.encode() if quoted else None):
+        if isinstance(found, Lost):
+            yield found
+            continue
+        cells = split(found, delimiter, quoted)
+        size = len(found)
+        if isinstance(cells, str):
+            yield Lost(position, size, UNREADABLE, cells)
+        elif names is None:
+            names = cells
+        elif len(cells) != len(names):
+            yield Lost(position, size, UNREADABLE, f"has {len(cells)} fields, expected {len(names)}")
+        else:
+            row: dict[str, Any] = dict(zip(names, cells, strict=True))
+            yield Record(position, size, {k: v if v or k == source.text else None for k, v in row.items()})
+
+
+def split(row: bytes, delimiter: str, quoted: bool) -> list[str] | str:
+    """Return the cells of a row, or the reason why it has none."""
+    try:
+        text = row.decode()
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8 (byte {error.start} of the record)"
+    if not quoted:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        return f"is not valid CSV ({error})"
+
+
+def rows(source: Source, piece: Slice, delimiter: bytes | None) -> Iterator[tuple[int, bytes | Lost]]:
+    """Yield (offset, bytes) of every row that is not blank; with a ``delimiter``, quoted fields may span lines."""
+    source_lines = pieces(source, piece, b"\n")
+    again: deque[Line] = deque()  # lines of a row that was given up
+    row: list[Line] = []
+    size = 0
+    open_quote = False
+    while True:
+        if again:
+            position, line = again.popleft()
+        else:
+            following = next(source_lines, None)
+            if following is None:
+                if not row:
+                    return
+                yield unclosed(row, again)
+                row, size, open_quote = [], 0, False
+                continue
+            position, found = following
+            if isinstance(found, Lost):
+                yield position, found
+                again.extend(row[1:])
+                if row:
+                    yield row[0][0], Lost(row[0][0], len(row[0][1]), UNREADABLE, "opens a quote that is not closed")
+                row, size, open_quote = [], 0, False
+                continue
+            line = found.removeprefix(b"\xef\xbb\xbf") if position == 0 else found
+            line = line.removesuffix(b"\r")
+        if not row and not line.strip():
+            continue
+        row.append((position, line))
+        size += len(line) + 1
+        open_quote = delimiter is not None and within_quotes(line, delimiter, open_quote)
+        if open_quote and size <= source.maximum_bytes:
+            continue
+        whole = b"\n".join(part for _, part in row)
+        if open_quote:
+            yield row[0][0], Lost(row[0][0], size, TOO_LARGE, f"is a row of more than {source.maximum_bytes} bytes")
+        elif len(row) > 1 and isinstance(split(whole, (delimiter or b"").decode(), True), str):
+            yield unclosed(row, again)
+        else:
+            yield row[0][0], whole
+        row, size, open_quote = [], 0, False
+
+
+def unclosed(row: list[Line], again: deque[Line]) -> tuple[int, Lost]:
+    """Give up the first line of a row; its other lines are read again, each as what may begin a row."""
+    again.extendleft(reversed(row[1:]))
+    position, line = row[0]
+    return position, Lost(position, len(line), UNREADABLE, "opens a quote that is not closed")
+
+
+def within_quotes(line: bytes, delimiter: bytes, inside: bool) -> bool:
+    """Tell whether a quoted field is still open at the end of ``line``, given whether one was at its beginning."""
+    if b'"' not in line:
+        return inside
+    at = 0
+    if not inside and line.startswith(b'"'):
+        inside, at = True, 1
+    while True:
+        if inside:
+            at = line.find(b'"', at)
+            if at < 0:
+                return True
+            if line[at + 1 : at + 2] == b'"':  # stands for one quote
+                at += 2
+                continue
+            at += 1
+        at = line.find(delimiter, at)
+        if at < 0:
+            return False
+        at += len(delimiter)
+        inside = line[at : at + 1] == b'"'
+        at += inside
