@@ -191,21 +191,32 @@ def _latest_run() -> Path:
     return found[-1].parent
 
 
+def _refuse(message: str) -> None:
+    if "--json" in sys.argv:
+        print(json_module.dumps({"ok": False, "error": message}))
+    print(f"tilth: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line; a ``UserError`` is one line on standard error and status 1."""
     try:
         app()
     except UserError as error:
-        if "--json" in sys.argv:
-            print(json_module.dumps({"ok": False, "error": str(error)}))
-        print(f"tilth: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("tilth: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        _refuse(str(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        from tilth.corpus.tasks import storage_message
+
+        message = storage_message(error, Path(error.filename or RUNS))
+        if message is None:
+            raise
+        _refuse(message)
+    except KeyboardInterrupt:
+        print("tilth: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":
