@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.corpus.errors import UserError
-from tilth.tokenize.blend import BLOCK, WEIGHT_UNITS, Blend, whole_shares
+from tilth.tokenize.blend import BLOCK, WEIGHT_UNITS, Blend, CappedBlend, whole_shares
 
 SHARES = st.lists(st.integers(1, 10_000), min_size=1, max_size=12)
 
@@ -81,3 +81,25 @@ def test_a_weight_that_is_no_share_is_refused(weight: float) -> None:
 def test_weights_that_are_all_zero_are_refused() -> None:
     with pytest.raises(UserError, match="all are 0"):
         whole_shares({"a": 0.0, "b": 0})
+
+
+@settings(deadline=None, max_examples=50)
+@given(SHARES, st.data())
+def test_a_capped_schedule_gives_every_source_what_it_may_have_and_no_more(
+    shares: list[int], data: st.DataObject
+) -> None:
+    most = data.draw(st.lists(st.integers(0, 40), min_size=len(shares), max_size=len(shares)))
+    blend = CappedBlend(np.array(shares, np.int64), np.array(most, np.int64))
+    assert blend.total == sum(most)
+    drawn = blend.sources(0, sum(most))
+    assert np.bincount(drawn, minlength=len(shares)).tolist() == most
+    for samples in range(0, sum(most) + 1, 7):
+        assert blend.counts(samples).tolist() == np.bincount(drawn[:samples], minlength=len(shares)).tolist()
+        np.testing.assert_array_equal(blend.sources(samples, sum(most) - samples), drawn[samples:])
+
+
+def test_a_source_without_a_limit_never_ends() -> None:
+    blend = CappedBlend(np.array([3, 1]), np.array([6, -1]))
+    assert blend.total is None
+    assert np.bincount(blend.sources(0, 1_000)).tolist() == [6, 994]
+    np.testing.assert_array_equal(blend.sources(0, 4), Blend(np.array([3, 1])).sources(0, 4))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tilth.corpus.errors import UserError
 from tilth.tokenize import shards
-from tilth.tokenize.order import TrainingOrder, permutation
+from tilth.tokenize.order import TrainingOrder
+from tilth.tokenize.places import permutation
 from tilth.tokenize.shards import Encoding, ShardWriter
 from tilth.tokenize.token_set import TokenSet, write_manifest
 from tilth.tokenize.tokenizer import Tokenizer
@@ -116,6 +117,46 @@ def test_without_weights_every_source_ends_its_epoch_together(token_set: TokenSe
     assert set(order.repeats(epoch_size(order)).values()) == {1.0}
 
 
+def test_a_source_ends_after_its_epochs_and_the_others_go_on(token_set: TokenSet) -> None:
+    free = TrainingOrder(token_set, 16, 1, WEIGHTS)
+    capped = TrainingOrder(token_set, 16, 1, WEIGHTS, epochs={"law": 1.5, "books": 2})
+    size = capped.samples_per_epoch
+    assert capped.fingerprint != free.fingerprint
+    limits = {"law": int(1.5 * size["law"]), "books": 2 * size["books"]}
+    end = next(n for n in range(1, 5_000) if any(capped.places.counts(n)[name] == limits[name] for name in limits))
+    np.testing.assert_array_equal(capped.batch(0, end), free.batch(0, end))
+    later = capped.repeats(end + 2_000)
+    assert later["law"] == int(1.5 * size["law"]) / size["law"]
+    assert later["books"] == 2
+    assert later["wiki"] > free.repeats(end + 2_000)["wiki"]
+    whole = capped.batch(0, end + 2_000)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(capped)).batch(end - 5, 500), whole[end - 5 : end + 495])
+
+
+def test_budgets_of_tokens_are_kept_and_end_the_run(token_set: TokenSet) -> None:
+    budgets = {"books": 1_600, "law": 8_000, "tiny": 0, "wiki": 3_200}
+    order = TrainingOrder(token_set, 16, 1, budgets=budgets)
+    assert order.places.total == 800
+    assert order.places.counts(800) == {"books": 100, "law": 500, "wiki": 200}
+    assert order.places.counts(80) == {"books": 10, "law": 50, "wiki": 20}
+    assert order.batch(0, 800).shape == (800, 17)
+    with pytest.raises(UserError, match="epochs and budgets end after 800 samples, found a run that asks for 801"):
+        order.batch(700, 101)
+
+
+def test_the_document_of_a_position_is_the_one_whose_token_stands_there(token_set: TokenSet) -> None:
+    order = TrainingOrder(token_set, 16, 1)
+    documents = {}
+    for part in token_set.parts:
+        for row in pa.ipc.open_file(token_set.folder / part.name).read_all().to_pylist():
+            documents[row["id"].hex()] = row
+    for position in range(0, 16 * epoch_size(order), 7):
+        document, source = order.document_of(position)
+        assert (document, source) in order.documents_at(position // 16)
+        assert documents[document]["source"] == source
+        assert order.batch(position // 16, 1)[0, position % 16] in documents[document]["tokens"]
+
+
 def test_the_documents_behind_a_sample_are_those_whose_tokens_it_holds(token_set: TokenSet) -> None:
     order = TrainingOrder(token_set, 64, 1)
     documents = {}
@@ -142,7 +183,7 @@ def test_a_source_too_small_for_a_sample_is_left_out_and_named(token_set: TokenS
 
 
 def test_a_source_too_small_for_the_weight_it_was_given_is_refused(token_set: TokenSet) -> None:
-    with pytest.raises(UserError, match="source 'tiny' has 2 tokens, expected at least 17"):
+    with pytest.raises(UserError, match="source 'tiny' is too small for one sample of 16 tokens"):
         TrainingOrder(token_set, 16, 1, {**WEIGHTS, "tiny": 0.1})
 
 
@@ -151,11 +192,12 @@ def test_a_source_too_small_for_the_weight_it_was_given_is_refused(token_set: To
     [
         (0, 1, None, "sequence_length: found 0"),
         (16, -1, None, "seed: found -1"),
-        (10**6, 1, None, "no source fills one sample of 1000001 tokens"),
+        (10**6, 1, None, "no source fills one sample of 1000000 tokens"),
         (16, 1, {"wiki": 1.0}, "weights: found wiki, expected one for each of books, law, tiny, wiki; give 0"),
         (16, 1, {**WEIGHTS, "web": 1.0}, "weights: found books, law, tiny, web, wiki, expected"),
         (16, 1, {}, "weights: found none"),
         (16, 1, dict.fromkeys(WEIGHTS, 0.0), "all are 0"),
+        (16, 1, {**WEIGHTS, "law": -1.0}, "source 'law' has -1.0, expected a number of at least 0"),
     ],
 )
 def test_what_makes_no_order_is_refused(

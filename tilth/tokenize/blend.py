@@ -18,6 +18,8 @@ from tilth.corpus.errors import UserError
 # Samples between two remembered states: what a random jump replays, about 0.3 ms for ten sources.
 BLOCK = 2**12
 
+ENDLESS = np.iinfo(np.int64).max  # samples of a source that never ends
+
 # User's weights become whole numbers that sum to about this: the rounding moves no sample within 10**11.
 WEIGHT_UNITS = 2**40
 
@@ -78,6 +80,75 @@ class Blend:
         pieces = [self._block(block) for block in blocks]
         offset = first % BLOCK
         return np.concatenate([np.empty(0, np.int64), *pieces])[offset : offset + count]
+
+
+class CappedBlend:
+    """A schedule in which sources end: where one has had its ``most`` samples, the others begin a schedule without it.
+
+    ``most``: int64, a source; -1 where it never ends. ``total`` is the end of all, None where one never ends.
+    """
+
+    def __init__(self, shares: np.ndarray, most: np.ndarray) -> None:
+        self.sources_count = len(shares)
+        left = np.where(most < 0, ENDLESS, most)
+        counts = np.zeros(len(shares), np.int64)
+        self.total: int | None = 0
+        self._phases: list[tuple[int, np.ndarray, Blend, np.ndarray]] = []  # start, sources, schedule, counts before
+        while True:
+            active = np.flatnonzero(left > 0)
+            if not len(active):
+                return
+            blend = Blend(shares[active])
+            start = int(counts.sum())
+            self._phases.append((start, active, blend, counts.copy()))
+            length = _until_one_ends(blend, left[active])
+            if length is None:
+                self.total = None
+                return
+            had = blend.counts(length)
+            counts[active] += had
+            left[active] -= np.where(left[active] < ENDLESS, had, 0)
+            self.total = start + length
+
+    def counts(self, samples: int) -> np.ndarray:
+        """Return how many of the first ``samples`` come from each source: int64 (sources,)."""
+        found = np.zeros(self.sources_count, np.int64)
+        for start, active, blend, before in reversed(self._phases):
+            if samples >= start:
+                found += before
+                found[active] += blend.counts(samples - start)
+                return found
+        return found
+
+    def sources(self, first: int, count: int) -> np.ndarray:
+        """Return the sources of ``count`` samples from ``first`` on: int64 (count,)."""
+        pieces = [np.empty(0, np.int64)]
+        for number, (start, active, blend, _) in enumerate(self._phases):
+            end = self._phases[number + 1][0] if number + 1 < len(self._phases) else first + count
+            low, high = max(first, start), min(first + count, end)
+            if low < high:
+                pieces.append(active[blend.sources(low - start, high - low)])
+        return np.concatenate(pieces)
+
+
+def _until_one_ends(blend: Blend, left: np.ndarray) -> int | None:
+    """Return after how many samples the first source has had all it may have; None where none ends."""
+    ends = left < ENDLESS
+    if not ends.any():
+        return None
+    total = int(blend.shares.sum())
+    # a source is never more than one sample behind its share
+    high = min(
+        -(-(int(most) + 1) * total // int(share)) for most, share in zip(left[ends], blend.shares[ends], strict=True)
+    )
+    low = 0
+    while low < high:
+        middle = (low + high) // 2
+        if (blend.counts(middle) >= left).any():
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def whole_shares(weights: Mapping[str, float]) -> dict[str, int]:
