@@ -213,7 +213,22 @@ class SelectStep(Strict):
 
 
 Step = Annotated[
-    NormaliseStep | RulesStep | DeduplicateStep | HoldOutStep | ScoreStep | SelectStep, Field(discriminator="use")
+    NormaliseStep
+    | RulesStep
+    | DeduplicateStep
+    | HoldOutStep
+    | SampleStep
+    | ScoreStep
+    | RandomStep
+    | LengthStep
+    | CompressionStep
+    | DsirStep
+    | PerplexityStep
+    | PreselectStep
+    | AsOfStep
+    | LeaveOutStep
+    | SelectStep,
+    Field(discriminator="use"),
 ]
 
 

@@ -76,4 +76,4 @@ def signature_values(column: pa.Array, bits: Bits) -> npt.NDArray[np.unsignedint
     width = column.type.byte_width
     data = np.frombuffer(column.buffers()[1], np.uint8)
     rows = data[column.offset * width : (column.offset + len(column)) * width]
-    return rows.view("<u4" if bits == 32 else "<u8").reshape(len(column), -1)
+    return rows.view("<u4" if bits == 32 else "<u8").reshape(len(column), width * 8 // bits)
