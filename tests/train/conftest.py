@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,19 @@ class Progressions:
     def batch(self, first: int, count: int) -> np.ndarray:
         starts = (np.arange(first, first + count) * 7919 + 13) % self.vocabulary_size
         return (starts[:, None] + 3 * np.arange(self.sequence_length + 1)) % self.vocabulary_size
+
+
+def made_up_vocabulary(size: int) -> Any:
+    """Ids 0 to 3 are special (3 is the mask), and two of three others begin a word."""
+    from tilth.train.objectives.vocabulary import Vocabulary
+
+    special = np.arange(size) < 4
+    return Vocabulary(3, 2, 1, special, np.arange(size) % 3 > 0, np.flatnonzero(~special))
+
+
+@pytest.fixture
+def vocabulary() -> Any:
+    return made_up_vocabulary(300)
 
 
 @pytest.fixture

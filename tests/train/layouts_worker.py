@@ -7,10 +7,11 @@ import dataclasses
 import os
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 import orjson
-from conftest import Progressions
+from conftest import Progressions, made_up_vocabulary
 
 from tilth.train import checkpoint
 from tilth.train.job import TrainConfig, TrainJob
@@ -18,15 +19,17 @@ from tilth.train.layout import Layout, process_groups
 from tilth.train.model import ModelConfig
 from tilth.train.worker import run
 
-LLAMA = ModelConfig(300, layers=4, hidden_size=32, heads=4, sequence_length=32)
+LLAMA = ModelConfig(300, layers=4, hidden_size=32, heads=4, query_groups=2, sequence_length=32)
 GPT2 = dataclasses.replace(
     LLAMA, position="learned", normalization="LayerNorm", activation="gelu", bias=True, tied_embeddings=False
 )
+BERT = dataclasses.replace(GPT2, kind="bert", tied_embeddings=True, sentence_order=True)
 OPTIMISATION = TrainConfig(steps=3, batch_size=8, micro_batch_size=2, learning_rate=3e-3, checkpoint_every=3)
 
 TP1, TP2, PP2, DP2 = Layout(), Layout(tensor=2), Layout(pipeline=2), Layout(data=2)
 TP2_PP2, PP2_DP2, SP2 = Layout(2, 2), Layout(1, 2, 2), Layout(2, sequence_parallel=True)
 SP2_PP2 = Layout(2, 2, sequence_parallel=True)
+SHARED_DP2, SHARED_TP2_DP2 = Layout(data=2, distributed_optimizer=True), Layout(2, 1, 2, distributed_optimizer=True)
 
 FRESH = {
     "llama": (
@@ -34,24 +37,49 @@ FRESH = {
         {"TP1": TP1, "TP2": TP2, "PP2": PP2, "DP2": DP2, "TP2xPP2": TP2_PP2, "PP2xDP2": PP2_DP2, "SP2": SP2},
     ),
     "gpt2": (GPT2, {"TP1": TP1, "TP2": TP2, "PP2": PP2, "SP2xPP2": SP2_PP2}),
+    "bert": (
+        BERT,
+        {"TP1": TP1, "TP2": TP2, "PP2": PP2, "DP2": DP2, "TP2xPP2": TP2_PP2, "SP2": SP2, "shared DP2": SHARED_DP2},
+    ),
 }
+FRESH["llama"][1].update({"shared DP2": SHARED_DP2, "shared TP2xDP2": SHARED_TP2_DP2})
 # Three steps in the first layout, then three more in the second, from the first one's checkpoint.
-MOVED = {"TP1": TP1, "TP2": TP2, "PP2": PP2, "DP2": DP2, "TP2xPP2": TP2_PP2}
+MOVED = {
+    "llama": [
+        *product(("TP1", "TP2", "PP2", "DP2", "TP2xPP2"), repeat=2),
+        ("shared DP2", "TP2xPP2"),
+        ("TP2xPP2", "shared DP2"),
+        ("shared DP2", "shared TP2xDP2"),
+    ],
+    "bert": [
+        ("TP1", "TP1"),
+        ("TP1", "TP2xPP2"),
+        ("TP2xPP2", "DP2"),
+        ("DP2", "SP2"),
+        ("SP2", "PP2"),
+        ("PP2", "shared DP2"),
+        ("shared DP2", "TP2"),
+    ],
+}
 
 
 def train_in(folder: Path, model: ModelConfig, layout: Layout, steps: int) -> None:
     from torch.distributed import FileStore
 
     from tilth.train.loop import train
+    from tilth.train.objectives.choose import objective_of
+    from tilth.train.samples import Material
 
     rank = int(os.environ["RANK"])
     if rank >= layout.processes:
         return
     job = TrainJob(model, dataclasses.replace(OPTIMISATION, steps=steps, schedule="constant"), "-", layout)
+    samples = Progressions(model.vocabulary_size, model.sequence_length)
+    material = Material(samples, objective_of(job, None, made_up_vocabulary(model.vocabulary_size)))
     store = FileStore(str(folder / f"store-{steps}"), layout.processes)
     records: list[dict[str, float]] = []
     with process_groups(layout, rank, store) as device:
-        train(job, folder, Progressions(model.vocabulary_size, model.sequence_length), device, records.append)
+        train(job, folder, material, device, records.append)
     if rank == 0:
         with (folder / "losses.jsonl").open("ab") as log:
             log.writelines(orjson.dumps(record) + b"\n" for record in records)
@@ -89,13 +117,14 @@ def train_everywhere(base: Path) -> None:
         for layout, degrees in layouts.items():
             train_in(base / name / layout, model, degrees, 3)
     wait_for_all(base)
-    for first in MOVED:
-        for second in MOVED:
-            prepare(base / "moved" / f"{first}-{second}", checkpoint.checkpoints(base / "llama" / first)[-1])
+    for name, pairs in MOVED.items():
+        for first, second in pairs:
+            prepare(base / f"moved {name}" / f"{first}-{second}", checkpoint.checkpoints(base / name / first)[-1])
     wait_for_all(base)
-    for first in MOVED:
-        for second, degrees in MOVED.items():
-            train_in(base / "moved" / f"{first}-{second}", LLAMA, degrees, 6)
+    for name, pairs in MOVED.items():
+        model, layouts = FRESH[name]
+        for first, second in pairs:
+            train_in(base / f"moved {name}" / f"{first}-{second}", model, layouts[second], 6)
 
 
 if __name__ == "__main__":

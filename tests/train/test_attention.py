@@ -15,7 +15,7 @@ def both(world: object) -> tuple[Any, Any]:
     from megatron.core.transformer.enums import AttnMaskType
 
     from tilth.train.attention import FusedAttention
-    from tilth.train.gpt import transformer_config
+    from tilth.train.block import transformer_config
     from tilth.train.layout import Layout
     from tilth.train.model import ModelConfig
 

@@ -88,7 +88,8 @@ def log(folder: Path) -> list[dict[str, float]]:
 
 
 def untimed(records: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in record.items() if k not in ("seconds", "tokens_per_second")} for record in records]
+    timed = {"seconds", "tokens_per_second", "tflops", "mfu"}
+    return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
 def ended(process: psutil.Process) -> bool:

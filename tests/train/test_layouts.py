@@ -1,7 +1,6 @@
 """Every layout is the same run: same losses from one seed checkpoint, and from each other's checkpoints."""
 
 import sys
-from itertools import product
 from pathlib import Path
 
 import orjson
@@ -13,7 +12,8 @@ pytest.importorskip("megatron.core")
 pytestmark = pytest.mark.slow
 
 WORKER = Path(__file__).with_name("layouts_worker.py")
-MOVED = ("TP1", "TP2", "PP2", "DP2", "TP2xPP2")
+sys.path.insert(0, str(WORKER.parent))
+from layouts_worker import FRESH, MOVED  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +29,22 @@ def records(folder: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     ("model", "layout"),
-    [
-        *(("llama", layout) for layout in ("TP2", "PP2", "DP2", "TP2xPP2", "PP2xDP2", "SP2")),
-        *(("gpt2", layout) for layout in ("TP2", "PP2", "SP2xPP2")),
-    ],
+    [(model, layout) for model, (_, layouts) in FRESH.items() for layout in layouts if layout != "TP1"],
 )
 def test_every_layout_has_the_losses_of_one_process(trained: Path, model: str, layout: str) -> None:
     alone, found = records(trained / model / "TP1"), records(trained / model / layout)
     assert abs(found[0]["loss"] - alone[0]["loss"]) <= 1e-5
     assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in alone], abs=1e-4)
     assert [row["grad_norm"] for row in found] == pytest.approx([row["grad_norm"] for row in alone], rel=1e-3)
-    assert alone[2]["loss"] < alone[0]["loss"]
+    if model != "bert":  # which guesses other tokens every time
+        assert alone[2]["loss"] < alone[0]["loss"]
 
 
-@pytest.mark.parametrize(("first", "second"), product(MOVED, MOVED))
-def test_a_checkpoint_of_any_layout_goes_on_in_any_other(trained: Path, first: str, second: str) -> None:
-    alone, found = records(trained / "moved" / "TP1-TP1"), records(trained / "moved" / f"{first}-{second}")
+@pytest.mark.parametrize(
+    ("model", "first", "second"), [(model, *pair) for model, pairs in MOVED.items() for pair in pairs]
+)
+def test_a_checkpoint_of_any_layout_goes_on_in_any_other(trained: Path, model: str, first: str, second: str) -> None:
+    folder = trained / f"moved {model}"
+    alone, found = records(folder / "TP1-TP1"), records(folder / f"{first}-{second}")
     assert [row["step"] for row in found] == [4, 5, 6]
     assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in alone], abs=1e-4)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Checkpoint:
     fingerprint: str  # of everything that decided the run up to here
     identity: Mapping[str, Any]  # what the fingerprint was made of
     model: Mapping[str, Any]  # fields of the ModelConfig
+    guard: Mapping[str, Any] = field(default_factory=dict)  # what the guard against bad steps remembers
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -61,7 +62,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"delete {path} to go on from an older one"
             )
     fields = ("step", "samples", "tokens", "fingerprint", "identity", "model")
-    return Checkpoint(path=path, **{name: manifest[name] for name in fields})
+    return Checkpoint(path=path, **{name: manifest[name] for name in fields}, guard=manifest.get("guard", {}))
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -109,13 +110,15 @@ def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
     return final
 
 
-def prune(folder: Path, keep_last: int) -> None:
-    """Delete unfinished folders, and all but the seed's and the last ``keep_last`` checkpoints."""
+def prune(folder: Path, keep_last: int, keep_every: int = 0) -> None:
+    """Delete unfinished folders, and all checkpoints but the seed's, the last ones and multiples of ``keep_every``."""
     for path in folder.iterdir():
         if PARTIAL.fullmatch(path.name):
             shutil.rmtree(path)
     later = [path for path in checkpoints(folder) if path.name != f"step-{0:08d}"]
     for path in later[: max(len(later) - keep_last, 0)]:
+        if keep_every and int(path.name.removeprefix("step-")) % keep_every == 0:
+            continue
         # Renamed first: a folder with a final name is whole even while it is being deleted.
         gone = path.rename(path.parent / f".{path.name}.partial")
         shutil.rmtree(gone)

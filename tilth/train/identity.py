@@ -6,8 +6,11 @@ equal.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
+
+import orjson
 
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import fingerprint
@@ -17,8 +20,18 @@ from tilth.train.model import ModelConfig
 from tilth.train.schedule import learning_rate
 
 # Fields that change how fast or how far a run goes, not what it computes on the way (rates are compared by value).
-FREE = {"steps", "micro_batch_size", "checkpoint_every", "keep_last"}
-RATES = {"learning_rate", "minimum_learning_rate", "warmup_steps", "schedule", "decay_steps"}
+FREE = {
+    "steps",
+    "micro_batch_size",
+    "checkpoint_every",
+    "keep_last",
+    "keep_every",
+    "evaluate_every",
+    "recompute",
+    "most_skips",
+    "tensorboard",
+}
+RATES = {"learning_rate", "minimum_learning_rate", "warmup_steps", "schedule", "decay_steps", "phases"}
 
 
 def seed_manifest(job: TrainJob) -> dict[str, Any]:
@@ -34,15 +47,18 @@ def identity(job: TrainJob, data: str) -> dict[str, Any]:
         "weights": dict(sorted(job.weights.items())),
         "start": job.start,
         "data": data,
+        "objective": dataclasses.asdict(job.objective),
         "optimisation": dataclasses.asdict(job.optimisation),
     }
 
 
-def manifest(job: TrainJob, data: str, step: int) -> dict[str, Any]:
-    """Describe the checkpoint of ``job`` after ``step`` steps."""
+def manifest(job: TrainJob, data: str, step: int, guard: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe the checkpoint of ``job`` after ``step`` steps; ``guard``: what the guard remembers."""
     samples = step * job.optimisation.batch_size
     decided = identity(job, data)
-    return _described(step, samples, samples * job.model.sequence_length, decided, job.model)
+    return _described(step, samples, samples * job.model.sequence_length, decided, job.model) | {
+        "guard": dict(guard or {})
+    }
 
 
 def check_resumable(job: TrainJob, data: str, found: Checkpoint) -> None:
@@ -87,7 +103,10 @@ def _beginning(job: TrainJob) -> dict[str, Any]:
 def _check_equal(found: Checkpoint, now: dict[str, Any]) -> None:
     """Compare what decided ``found`` with what would decide it now, in the fields that both name."""
     both = found.identity.keys() & now.keys()
-    differences = _differences({name: found.identity[name] for name in both}, {name: now[name] for name in both})
+    # through JSON: a tuple and the list that it became are equal
+    told = orjson.loads(orjson.dumps({name: now[name] for name in both}))
+    before = orjson.loads(orjson.dumps({name: found.identity[name] for name in both}))
+    differences = _differences(before, told)
     for place, old, new in sorted(differences, key=lambda difference: difference[0] == "data"):
         if place == "data":
             raise UserError(

@@ -16,6 +16,52 @@ from tilth.train.model import ModelConfig
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of a schedule: from the rate that the one before ended with to ``to``, in ``steps`` steps."""
+
+    steps: int
+    to: float  # learning rate that the step after the last one would have
+    shape: Literal["constant", "linear", "cosine", "root"] = "linear"  # root: 1 - sqrt, which falls fast at first
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What a BERT has to guess, and how far attention reaches. A GPT always predicts the next token."""
+
+    proposals: Literal["tokens", "words", "spans"] = "tokens"  # what is masked together
+    rate: float = 0.15  # share of the tokens that are predicted (Devlin et al. 2018)
+    masked: float = 0.8  # of those become the mask token
+    replaced: float = 0.1  # of those become another token; the rest stay
+    span_success: float = 0.2  # of the geometric distribution of a span's length in words (Joshi et al. 2020)
+    longest_span: int = 10  # words
+    document_mask: bool = False  # attention stays within a document
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise ``UserError`` where the numbers make no sense together or with ``model``."""
+        if not 0.0 < self.rate <= 0.9:
+            raise UserError(f"objective.rate: found {self.rate}, expected more than 0 and at most 0.9")
+        if min(self.masked, self.replaced) < 0.0 or self.masked + self.replaced > 1.0 + 1e-9:
+            raise UserError(
+                f"objective.masked: found {self.masked} and objective.replaced {self.replaced}, expected shares that "
+                f"add up to at most 1"
+            )
+        if not 0.0 < self.span_success < 1.0 or self.longest_span < 1:
+            raise UserError(
+                f"objective.span_success: found {self.span_success} and longest_span {self.longest_span}, expected "
+                f"between 0 and 1, and 1 or more"
+            )
+        if model.sentence_order and self.document_mask:
+            raise UserError(
+                "objective.document_mask: found true with model.sentence_order, whose segments are one document; "
+                "turn one of them off"
+            )
+        if model.sentence_order and model.sequence_length < 16:
+            raise UserError(
+                f"model.sequence_length: found {model.sequence_length}, expected 16 or more for two segments"
+            )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How a model learns: steps, batches, AdamW and the learning rate. Rates are per step, batches in sequences."""
 
@@ -27,7 +73,9 @@ class TrainConfig:
     warmup_steps: int = 0
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     decay_steps: int = 0  # of wsd
+    phases: tuple[Phase, ...] = ()  # in place of warm-up and schedule: any sequence, from a rate of 0 on
     weight_decay: float = 0.1  # of matrices; vectors have none
+    undecayed: tuple[str, ...] = ()  # parts of names of matrices that have none either, such as "embedding"
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
@@ -35,6 +83,13 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 0  # steps; 0: at the end only
     keep_last: int = 2  # checkpoints beside the seed's
+    keep_every: int = 0  # steps whose multiples are kept for good; 0: none
+    evaluate_every: int = 0  # steps between looks at the held-out samples; 0: none
+    recompute: Literal["none", "attention", "layers"] = "none"  # what the backward pass computes again to save memory
+    skip_above: float | None = None  # skip a step whose loss is so many deviations above recent ones, or no number
+    skip_window: int = 128  # steps that are recent
+    most_skips: int = 5  # in a row before the run stops
+    tensorboard: bool = False  # write the figures of the log for TensorBoard too
 
     def micro_batch(self, layout: Layout) -> int:
         """Sequences that one process computes at once."""
@@ -42,7 +97,17 @@ class TrainConfig:
 
     def check(self, layout: Layout) -> None:
         """Raise ``UserError`` where the numbers make no sense together or with ``layout``."""
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("decay_steps", 0), ("keep_last", 1)):
+        for name, least in (
+            ("steps", 1),
+            ("batch_size", 1),
+            ("warmup_steps", 0),
+            ("decay_steps", 0),
+            ("keep_last", 1),
+            ("keep_every", 0),
+            ("evaluate_every", 0),
+            ("skip_window", 2),
+            ("most_skips", 1),
+        ):
             if getattr(self, name) < least:
                 raise UserError(f"optimisation.{name}: found {getattr(self, name)}, expected {least} or more")
         for name in ("learning_rate", "epsilon"):
@@ -54,6 +119,16 @@ class TrainConfig:
             raise UserError(
                 f"optimisation.gradient_clipping: found {self.gradient_clipping}, expected more than 0 or null for none"
             )
+        if self.skip_above is not None and not self.skip_above > 0.0:
+            raise UserError(f"optimisation.skip_above: found {self.skip_above}, expected more than 0 or null for none")
+        for number, phase in enumerate(self.phases):
+            if phase.steps < 1 or not phase.to >= 0.0:
+                raise UserError(
+                    f"optimisation.phases.{number}: found {phase.steps} steps to {phase.to}, expected 1 or more steps "
+                    f"and a rate of 0 or more"
+                )
+        if self.phases and self.warmup_steps:
+            raise UserError("optimisation.warmup_steps: found a warm-up beside phases; make it the first phase")
         if self.warmup_steps + self.decay_steps > self.steps:
             raise UserError(
                 f"optimisation.steps: found {self.steps}, expected at least warmup_steps + decay_steps "
@@ -77,6 +152,10 @@ class TrainJob:
     optimisation: TrainConfig
     tokens: str  # folder of the token shards
     layout: Layout = field(default_factory=Layout)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    tokenizer: str | None = None  # file or folder; for a BERT, which has to know its mask token and its words
+    held_out: str | None = None  # folder of token shards to look at every ``evaluate_every`` steps
+    held_out_samples: int = 64  # of them
     seed: int = 0  # of the first weights, the order of the samples and dropout
     weights: Mapping[str, float] = field(default_factory=dict)  # source -> share of the samples; empty: by size
     start: str | None = None  # a checkpoint whose weights to begin with, instead of fresh ones
@@ -85,6 +164,11 @@ class TrainJob:
         """Raise ``UserError``, one clear line, where the job cannot run."""
         self.model.check(self.layout)
         self.optimisation.check(self.layout)
+        self.objective.check(self.model)
+        if self.model.kind == "bert" and self.tokenizer is None:
+            raise UserError("tokenizer: found none, expected the tokenizer of the shards: a bert has to know its mask")
+        if self.optimisation.evaluate_every and self.held_out is None:
+            raise UserError("held_out: found none, expected token shards as optimisation.evaluate_every says")
 
     def to_json(self) -> bytes:
         """Return the job as JSON."""

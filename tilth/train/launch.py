@@ -21,7 +21,7 @@ from tilth.train import checkpoint
 from tilth.train.identity import check_resumable, check_seed
 from tilth.train.job import TrainJob
 from tilth.train.parent import PARENT
-from tilth.train.samples import open_samples
+from tilth.train.samples import open_material
 from tilth.train.worker import LAST_WORDS, USER_ERROR
 
 POLL = 0.05  # seconds between looks at the workers
@@ -52,7 +52,7 @@ def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None 
     """
     started = perf_counter()
     job.check()
-    data = open_samples(job).fingerprint
+    data = open_material(job).samples.fingerprint
     found = checkpoint.latest(folder)
     if found is not None:
         check_resumable(job, data, found)

@@ -20,6 +20,8 @@ class Layout:
     pipeline: int = 1  # processes that share the layers, one after the other
     data: int = 1  # copies of the model that share the batch
     sequence_parallel: bool = False  # tensor ranks also share the positions between the matrices: less memory
+    distributed_optimizer: bool = False  # data-parallel copies share the optimizer's state: 8 bytes a parameter less
+    virtual: int = 1  # model parts of a pipeline stage, taken in turns; only 1 is offered
 
     @property
     def processes(self) -> int:
@@ -31,6 +33,11 @@ class Layout:
         for name in ("tensor", "pipeline", "data"):
             if getattr(self, name) < 1:
                 raise UserError(f"layout.{name}: found {getattr(self, name)}, expected 1 or more")
+        if self.virtual != 1:
+            raise UserError(
+                f"layout.virtual: found {self.virtual}, expected 1: with two stages and Megatron-core 0.16's default "
+                f"messages, virtual stages train on wrong gradients without a word; use more tensor or data parallelism"
+            )
         if self.sequence_parallel and self.tensor == 1:
             raise UserError(
                 "layout.sequence_parallel: needs tensor parallelism; set layout.tensor above 1 or turn it off"

@@ -7,6 +7,7 @@ the run that was not (fp32, same layout), and any data-parallel size sees the sa
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,14 @@ import numpy as np
 import torch
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
-from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer import (
+    MegatronOptimizer,
+    OptimizerConfig,
+    ParamGroupOverride,
+    ParamKey,
+    get_megatron_optimizer,
+)
+from megatron.core.optimizer.optimizer_config import ParamWithNamePredicate
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 from megatron.core.transformer.module import Float16Module
@@ -23,13 +31,36 @@ from torch import Tensor
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
-from tilth.train.gpt import Gpt, build_gpt
+from tilth.train.build import Model, build_model
+from tilth.train.guard import Guard
 from tilth.train.identity import check_resumable, check_start, manifest, seed_manifest
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout, alone
-from tilth.train.samples import Samples
+from tilth.train.objectives.batch import Batch, Objective
+from tilth.train.objectives.choose import objective_of
+from tilth.train.samples import Material, Samples
 from tilth.train.schedule import learning_rate
+from tilth.train.speed import flops_of_step, peak
 from tilth.train.state import load_state, save_state
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a batch came to, the same in every process. Float64 (rows,) each, in the order of the samples."""
+
+    nats: np.ndarray  # of all predictions of a row
+    counts: np.ndarray  # predictions of a row
+    order: np.ndarray | None  # nats of the order of the two segments
+
+    @property
+    def loss(self) -> float:
+        """Mean nats of a prediction; with segments, plus the mean nats of their order: what training minimises."""
+        return self.predicted + (float(self.order.mean()) if self.order is not None else 0.0)
+
+    @property
+    def predicted(self) -> float:
+        """Mean nats of a prediction."""
+        return float(self.nats.sum() / max(self.counts.sum(), 1.0))
 
 
 def write_seed(job: TrainJob, folder: Path) -> Path:
@@ -44,7 +75,7 @@ def write_seed(job: TrainJob, folder: Path) -> Path:
     with alone():
         torch.manual_seed(job.seed)
         model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
-        model = build_gpt(job.model, Layout())
+        model = build_model(job.model, Layout())
         if start is not None:
             load_state(start.path, model, None)
         write_checkpoint(folder, model, None, seed_manifest(job))
@@ -52,38 +83,54 @@ def write_seed(job: TrainJob, folder: Path) -> Path:
 
 
 def train(
-    job: TrainJob, folder: Path, samples: Samples, device: torch.device, on_step: Callable[[dict[str, Any]], None]
+    job: TrainJob,
+    folder: Path,
+    material: Material | Samples,
+    device: torch.device,
+    on_step: Callable[[dict[str, Any]], None],
 ) -> None:
     """Run ``job`` from its newest checkpoint in ``folder`` to its last step. All processes call it together.
 
-    ``on_step`` gets one record a step, in every process. Raises ``UserError`` where the loss or the gradient stops
-    being a number, or where the checkpoint belongs to another run.
+    ``on_step`` gets one record a step, in every process. Samples alone are enough for a GPT. Raises ``UserError`` where
+    the loss or the gradient stops being a number, or where the checkpoint belongs to another run.
     """
+    if not isinstance(material, Material):
+        material = Material(material, objective_of(job, None))
     optimisation = job.optimisation
     begin = checkpoint.latest(folder)
     if begin is None:
         raise UserError(f"{folder}: no checkpoint to begin with; write the seed's first")
-    check_resumable(job, samples.fingerprint, begin)
+    check_resumable(job, material.samples.fingerprint, begin)
     core, model, optimizer = build(job, device)
     load_state(begin.path, core, optimizer if begin.step else None)
     if begin.step == 0:
         optimizer.reload_model_params()
+    guard = Guard.from_json(optimisation.skip_above, optimisation.skip_window, begin.guard)
+    tokens = optimisation.batch_size * job.model.sequence_length
+    operations = flops_of_step(job.model, tokens, job.objective.rate)
+    possible = peak(device, optimisation.precision == "bf16")[0] * job.layout.processes
     for step in range(begin.step, optimisation.steps):
         started = perf_counter()
-        record = take_step(job, step, samples, model, optimizer, device)
-        record["seconds"] = round(perf_counter() - started, 6)
-        record["tokens_per_second"] = round(optimisation.batch_size * job.model.sequence_length / record["seconds"], 1)
-        on_step(record)
+        record, guard = guarded_step(job, step, material, model, optimizer, device, guard)
+        seconds = perf_counter() - started
+        record["seconds"] = round(seconds, 6)
+        record["tokens_per_second"] = round(tokens / seconds, 1)
+        record["tflops"] = round(operations / seconds / 1e12, 6)
+        record["mfu"] = round(operations / seconds / possible, 4)
         done = step + 1
+        if optimisation.evaluate_every and (done % optimisation.evaluate_every == 0 or done == optimisation.steps):
+            record["held_out_loss"] = held_out_loss(job, material, model, device)
+        on_step(record)
         every = optimisation.checkpoint_every
         if done == optimisation.steps or (every and done % every == 0):
-            write_checkpoint(folder, core, optimizer, manifest(job, samples.fingerprint, done))
+            told = manifest(job, material.samples.fingerprint, done, guard.to_json())
+            write_checkpoint(folder, core, optimizer, told)
             if torch.distributed.get_rank() == 0:
-                checkpoint.prune(folder, optimisation.keep_last)
+                checkpoint.prune(folder, optimisation.keep_last, optimisation.keep_every)
 
 
 def write_checkpoint(
-    folder: Path, model: Gpt, optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
+    folder: Path, model: Model, optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
 ) -> None:
     """Write the checkpoint that the manifest ``described`` describes. All processes call it together."""
     first_process = torch.distributed.get_rank() == 0
@@ -96,88 +143,196 @@ def write_checkpoint(
         checkpoint.commit(partial, described)
 
 
-def build(job: TrainJob, device: torch.device) -> tuple[Gpt, DistributedDataParallel, MegatronOptimizer]:
+def build(job: TrainJob, device: torch.device) -> tuple[Model, DistributedDataParallel, MegatronOptimizer]:
     """Return this process's part of the model, the same wrapped for data parallelism, and its optimizer."""
     bf16 = job.optimisation.precision == "bf16"
     model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
-    core = build_gpt(job.model, job.layout, bf16).to(device)
+    core = build_model(job.model, job.layout, bf16, job.optimisation.recompute).to(device)
     inner = Float16Module(core.config, core) if bf16 else core
-    model = DistributedDataParallel(core.config, DistributedDataParallelConfig(grad_reduce_in_fp32=True), inner)
-    optimizer = get_megatron_optimizer(_optimizer_config(job.optimisation), [model], use_gloo_process_groups=False)
+    shared = job.layout.distributed_optimizer
+    settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=shared)
+    model = DistributedDataParallel(core.config, settings, inner)
+    optimizer = get_megatron_optimizer(
+        _optimizer_config(job),
+        [model],
+        config_overrides=_undecayed(job.optimisation),
+        use_gloo_process_groups=False,
+    )
     return core, model, optimizer
+
+
+def guarded_step(
+    job: TrainJob,
+    step: int,
+    material: Material,
+    model: DistributedDataParallel,
+    optimizer: MegatronOptimizer,
+    device: torch.device,
+    guard: Guard,
+) -> tuple[dict[str, Any], Guard]:
+    """Take one step, or skip it where ``guard`` objects; return its record and what the guard knows then."""
+    losses = gradients(job, step, material, model, optimizer, device)
+    objection = guard.objection(losses.loss)
+    if objection is None:
+        norm = apply_gradients(job, step, optimizer, losses.loss, guard)
+        if math.isfinite(norm):
+            return _record(job, step, losses, norm), guard.taken(losses.loss)
+        objection = f"grad_norm is {norm}"
+    guard = guard.refused()
+    optimisation = job.optimisation
+    worst = _worst(losses) + step * optimisation.batch_size
+    told = _record(job, step, losses, None) | {"skipped": objection, "documents": _documents(material.samples, worst)}
+    if guard.in_a_row >= optimisation.most_skips:
+        raise UserError(
+            f"training stopped at step {step + 1}: {guard.in_a_row} steps in a row were skipped, the last because "
+            f"{objection}; lower optimisation.learning_rate ({optimisation.learning_rate}) or look at sample {worst}"
+            + "".join(f", document {name} of {source}" for name, source in told["documents"][:1])
+        )
+    return told, guard
 
 
 def take_step(
     job: TrainJob,
     step: int,
-    samples: Samples,
+    material: Material | Samples,
     model: DistributedDataParallel,
     optimizer: MegatronOptimizer,
     device: torch.device,
 ) -> dict[str, Any]:
     """Take one optimizer step and return its record: step (counted from 1), tokens, loss, grad_norm, lr."""
-    optimisation = job.optimisation
+    if not isinstance(material, Material):
+        material = Material(material, objective_of(job, None))
+    return guarded_step(job, step, material, model, optimizer, device, Guard(None, 2))[0]
+
+
+def gradients(
+    job: TrainJob,
+    step: int,
+    material: Material,
+    model: DistributedDataParallel,
+    optimizer: MegatronOptimizer,
+    device: torch.device,
+) -> Losses:
+    """Compute the gradients of ``step`` and return its losses."""
     seed_noise(job.seed, step)
     model.train()
     model.zero_grad_buffer()
     optimizer.zero_grad()
-    loss = forward(job, model, micro_batches(job, step, samples), device, backward=True)
+    batches = micro_batches(job, step * job.optimisation.batch_size, material.samples, material.objective)
+    return forward(job, model, batches, device, backward=True)
+
+
+def apply_gradients(job: TrainJob, step: int, optimizer: MegatronOptimizer, loss: float, guard: Guard) -> float:
+    """Let the optimizer take the step and return the norm of the whole gradient before clipping.
+
+    A guarded step of a norm that is no number is not taken. Raises ``UserError`` for such a norm, or such a ``loss``,
+    without a guard.
+    """
+    optimisation = job.optimisation
     if not math.isfinite(loss):
         raise UserError(_not_a_number("loss", loss, job, step))
     rate = learning_rate(optimisation, step)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["lr_mult"]
         group["weight_decay"] = optimisation.weight_decay * group["wd_mult"]
+    if guard.deviations is not None:
+        optimizer.prepare_grads()
+        norm = float(optimizer.get_grad_norm())
+        if not math.isfinite(norm):
+            return norm
     _, norm, _ = optimizer.step()
     if not math.isfinite(norm):
         raise UserError(_not_a_number("grad_norm", norm, job, step))
-    tokens = (step + 1) * optimisation.batch_size * job.model.sequence_length
-    return {"step": step + 1, "tokens": tokens, "loss": loss, "grad_norm": float(norm), "lr": rate}
+    return float(norm)
 
 
-def micro_batches(job: TrainJob, step: int, samples: Samples) -> list[np.ndarray]:
-    """Return this data-parallel copy's micro-batches of ``step``: int64, (micro_batch, sequence_length + 1) each.
+def held_out_loss(job: TrainJob, material: Material, model: DistributedDataParallel, device: torch.device) -> float:
+    """Return the mean nats of a prediction on the held-out samples: always the same ones, masked the same way."""
+    if material.held_out is None:
+        raise UserError("held_out: found none, expected token shards as optimisation.evaluate_every says")
+    size = job.optimisation.batch_size
+    nats, counts = 0.0, 0.0
+    model.eval()
+    with torch.no_grad():
+        for first in range(0, max(job.held_out_samples, size) // size * size, size):
+            batches = micro_batches(job, first, material.held_out, material.objective)
+            losses = forward(job, model, batches, device, backward=False)
+            nats, counts = nats + float(losses.nats.sum()), counts + float(losses.counts.sum())
+    return nats / max(counts, 1.0)
+
+
+def micro_batches(job: TrainJob, first: int, samples: Samples, objective: Objective) -> list[Batch]:
+    """Return this data-parallel copy's micro-batches of the batch that begins with sample ``first``.
 
     The batch of step s is always samples [s x batch_size, (s + 1) x batch_size); copies take consecutive shares of it.
     """
-    whole = job.optimisation.batch_size
-    share = whole // job.layout.data
-    rows = samples.batch(step * whole + parallel_state.get_data_parallel_rank() * share, share)
+    share = job.optimisation.batch_size // job.layout.data
+    first += parallel_state.get_data_parallel_rank() * share
+    batch = objective.collate(samples.batch(first, share), first)
     size = job.optimisation.micro_batch(job.layout)
-    return [rows[first : first + size] for first in range(0, share, size)]
+    return [batch.rows(row, size) for row in range(0, share, size)]
 
 
 def forward(
-    job: TrainJob, model: torch.nn.Module, batches: list[np.ndarray], device: torch.device, *, backward: bool
-) -> float:
-    """Run Megatron's schedule over ``batches`` and return the true mean loss over all copies, in every process."""
+    job: TrainJob, model: torch.nn.Module, batches: list[Batch], device: torch.device, *, backward: bool
+) -> Losses:
+    """Run Megatron's schedule over ``batches`` and return the true losses over all copies, in every process."""
+    rows = job.optimisation.batch_size
+    size = batches[0].tokens.shape[0]
+    # nats of a row, its predictions, nats of its order; the rows of other copies are theirs to fill in
+    told = torch.zeros(3, rows, dtype=torch.float64, device=device)
+    own = parallel_state.get_data_parallel_rank() * len(batches) * size
+    counts = np.concatenate([batch.counts.sum(axis=1) for batch in batches])
+    told[1, own : own + len(counts)] = torch.from_numpy(counts).to(device)
+    total = torch.tensor(int(counts.sum()), device=device)
+    torch.distributed.all_reduce(total, group=parallel_state.get_data_parallel_group())
+    # the schedule divides by the micro-batches, and gradients are averaged over the copies
+    pieces = len(batches) * job.layout.data
 
-    def forward_step(iterator: Iterator[np.ndarray], part: torch.nn.Module) -> tuple[Tensor, Callable[..., Any]]:
-        rows = torch.from_numpy(np.ascontiguousarray(next(iterator))).to(device)
-        inputs, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-        positions = torch.arange(inputs.shape[1], device=device).expand_as(inputs)
-        return part(inputs, positions, None, labels=labels), mean_loss
+    def forward_step(iterator: Iterator[tuple[int, Batch]], part: torch.nn.Module) -> tuple[Any, Callable[..., Any]]:
+        number, batch = next(iterator)
+        tokens, labels, counted = (_sent(array, device) for array in (batch.tokens, batch.labels, batch.counts))
+        positions = torch.arange(tokens.shape[1], device=device).expand_as(tokens)
+        mask = _attention_mask(batch, device, causal=job.model.kind == "gpt")
+        more = {}
+        if job.model.kind == "bert":
+            types = None if batch.types is None else _sent(batch.types, device)
+            more = {"types": types, "counts": counted}
 
-    def mean_loss(output: Tensor) -> tuple[Tensor, Tensor]:
-        loss = output.float().mean()
-        # A copy: the schedule divides the loss by the number of micro-batches in place.
-        return loss, loss.detach().clone()
+        def loss_of(output: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            losses, order = output if isinstance(output, tuple) else (output, None)
+            nats = torch.where(counted, losses.float(), 0.0).sum(dim=1)
+            # a copy: the schedule divides the loss by the number of micro-batches in place
+            at = slice(own + number * size, own + (number + 1) * size)
+            told[0, at] = nats.detach().double()
+            loss = nats.sum() * (pieces / total.clamp(min=1))
+            if order is not None and batch.order is not None:
+                labels = _sent(batch.order, device)
+                wrong = torch.nn.functional.cross_entropy(order.float(), labels, reduction="none")
+                told[2, at] = wrong.detach().double()
+                loss = loss + wrong.sum() * (pieces / rows)
+            return loss, {}
 
-    found = get_forward_backward_func()(
+        return part(tokens, positions, mask, labels=labels, **more), loss_of
+
+    get_forward_backward_func()(
         forward_step_func=forward_step,
-        data_iterator=iter(batches),
+        data_iterator=iter(list(enumerate(batches))),
         model=[model],
         num_microbatches=len(batches),
         seq_length=job.model.sequence_length,
-        micro_batch_size=batches[0].shape[0],
+        micro_batch_size=size,
         forward_only=not backward,
     )
-    loss = torch.stack(found).mean() if found else torch.zeros((), device=device)
-    loss = loss / job.layout.data
-    torch.distributed.all_reduce(loss, group=parallel_state.get_data_parallel_group())
-    # Only the last stage has the loss, the others hold zero.
-    torch.distributed.all_reduce(loss, group=parallel_state.get_pipeline_model_parallel_group())
-    return float(loss)
+    if not parallel_state.is_pipeline_last_stage():
+        told[[0, 2]] = 0.0
+    # only the last stage has the losses, and every stage the counts
+    torch.distributed.all_reduce(told[1], group=parallel_state.get_data_parallel_group())
+    for row in (0, 2):
+        torch.distributed.all_reduce(told[row], group=parallel_state.get_data_parallel_group())
+        torch.distributed.all_reduce(told[row], group=parallel_state.get_pipeline_model_parallel_group())
+    nats, counted, order = told.cpu().numpy()
+    return Losses(nats, counted, order if job.model.sentence_order else None)
 
 
 def seed_noise(seed: int, step: int) -> None:
@@ -187,7 +342,49 @@ def seed_noise(seed: int, step: int) -> None:
     model_parallel_cuda_manual_seed(int(drawn), force_reset_rng=True)
 
 
-def _optimizer_config(optimisation: TrainConfig) -> OptimizerConfig:
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def _attention_mask(batch: Batch, device: torch.device, *, causal: bool) -> Tensor | None:
+    """Return where positions must not look: bool (rows, 1, positions, positions); None where the layer decides."""
+    if batch.documents is None:
+        return None
+    documents = _sent(batch.documents, device)
+    hidden = documents[:, None, :, None] != documents[:, None, None, :]
+    if causal:
+        hidden = hidden | torch.ones(hidden.shape[-2:], dtype=torch.bool, device=device).triu(1)
+    return hidden
+
+
+def _record(job: TrainJob, step: int, losses: Losses, norm: float | None) -> dict[str, Any]:
+    tokens = (step + 1) * job.optimisation.batch_size * job.model.sequence_length
+    found = {
+        "step": step + 1,
+        "tokens": tokens,
+        "loss": losses.loss,
+        "grad_norm": norm,
+        "lr": learning_rate(job.optimisation, step),
+    }
+    if losses.order is not None:
+        found |= {"masked_loss": losses.predicted, "order_loss": float(losses.order.mean())}
+    return found
+
+
+def _worst(losses: Losses) -> int:
+    """Return the row with the largest loss; one that is no number before all others."""
+    means = losses.nats / np.maximum(losses.counts, 1.0)
+    return int(np.argmax(np.where(np.isfinite(means), means, np.inf)))
+
+
+def _documents(samples: Samples, sample: int) -> list[tuple[str, str]]:
+    """Return (id, source) of the documents in a sample, where its order knows them."""
+    known = getattr(samples, "documents_at", None)
+    return known(sample) if known is not None else []
+
+
+def _optimizer_config(job: TrainJob) -> OptimizerConfig:
+    optimisation = job.optimisation
     return OptimizerConfig(
         optimizer="adam",
         lr=optimisation.learning_rate,
@@ -199,7 +396,17 @@ def _optimizer_config(optimisation: TrainConfig) -> OptimizerConfig:
         clip_grad=optimisation.gradient_clipping or math.inf,  # Megatron measures the norm only where it may clip
         bf16=optimisation.precision == "bf16",
         params_dtype=torch.bfloat16 if optimisation.precision == "bf16" else torch.float32,
+        use_distributed_optimizer=job.layout.distributed_optimizer,
     )
+
+
+def _undecayed(optimisation: TrainConfig) -> dict[ParamKey, ParamGroupOverride]:
+    """Say which parameters have no weight decay: vectors, and what the settings name."""
+
+    def spared(parameter: Tensor, name: str) -> bool:
+        return len(parameter.shape) == 1 or any(part in name for part in optimisation.undecayed)
+
+    return {ParamKey(with_name_predicate=ParamWithNamePredicate(name="undecayed", fn=spared)): {"wd_mult": 0.0}}
 
 
 def _not_a_number(what: str, found: float, job: TrainJob, step: int) -> str:

@@ -34,7 +34,9 @@ class ModelConfig:
     query_groups: int | None = None  # heads of keys and values, each shared by heads / query_groups; default: all heads
     position: Literal["learned", "rope"] = "rope"
     normalization: Literal["LayerNorm", "RMSNorm"] = "RMSNorm"
-    activation: Literal["gelu", "gelu_tanh", "swiglu"] = "swiglu"  # gelu_tanh: the approximation that GPT-2 learned with
+    activation: Literal["gelu", "gelu_tanh", "swiglu"] = (
+        "swiglu"  # gelu_tanh: the approximation that GPT-2 learned with
+    )
     bias: bool = False  # in the linear layers
     tied_embeddings: bool = True  # one matrix reads the tokens and predicts them
     dropout: float = 0.0
@@ -122,11 +124,6 @@ class ModelConfig:
         _divides("model.query_groups", self.key_heads, "layout.tensor", layout.tensor)
         if self.sentence_order and self.kind != "bert":
             raise UserError("model.sentence_order: found true with kind gpt, expected bert; turn it off")
-        if self.layers < layout.pipeline:
-            raise UserError(
-                f"layout.pipeline: found {layout.pipeline} stages for {self.layers} layers, expected at most as many "
-                f"stages as layers; lower it"
-            )
         _divides("model.ffn_hidden_size", self.feed_forward_size, "layout.tensor", layout.tensor)
         _divides("the padded vocabulary", self.padded_vocabulary_size, "layout.tensor", layout.tensor)
         _divides("model.layers", self.layers, "layout.pipeline", layout.pipeline)

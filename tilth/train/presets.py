@@ -1,8 +1,8 @@
 """Named shapes of models: published ones where there are any, and small ones in the same proportions.
 
 A preset is a starting point: any field given beside it wins. Sizes in names count all parameters at a vocabulary of
-about 50,000 (GPT-2's), but for ``gpt-1m`` to ``gpt-30m``, where an embedding of that size would be most of the model and
-the name holds at a vocabulary of 4,096.
+about 50,000 (GPT-2's), but for ``gpt-1m`` to ``gpt-30m``, where an embedding of that size would be most of the model
+and the name holds at a vocabulary of 4,096.
 """
 
 import difflib

@@ -1,10 +1,11 @@
 """Weights and optimizer state to and from a checkpoint folder, in Megatron's distributed format.
 
-Tensors are stored by their global shape, so what one layout wrote any other reads. Megatron's writer hands the tensors
-to forked processes and collects results through a manager process that outlives a killed worker; writing them here,
-one file a process, needs neither.
+Tensors are stored by their global shape, so what one layout wrote any other reads; the optimizer's are stored in the
+same way whichever optimizer holds them. Megatron's writer hands the tensors to forked processes and collects results
+through a manager process that outlives a killed worker; writing them here, one file a process, needs neither.
 """
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from megatron.core.dist_checkpointing.strategies.torch import (
     mcore_to_pyt_state_dict,
 )
 from megatron.core.optimizer import MegatronOptimizer
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from tilth.train.gpt import Gpt
+from tilth.corpus.errors import UserError
+from tilth.train.build import Model
 from tilth.train.metadata import check_metadata
+from tilth.train.optimizer_state import adam_step, load_optimizer, names_of, optimizer_tensors
 
 
 class InPlaceSave(TorchDistSaveShardedStrategy):
@@ -37,29 +41,60 @@ class InPlaceSave(TorchDistSaveShardedStrategy):
         )
 
 
-def save_state(folder: Path, model: Gpt, optimizer: MegatronOptimizer | None) -> None:
-    """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together."""
-    state: dict[str, Any] = {"model": _weights(model)}
+def save_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
+    """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together.
+
+    Raises ``UserError`` where the disk is full.
+    """
+    weights = _weights(model)
+    state: dict[str, Any] = {"model": weights}
     if optimizer is not None:
-        state["optimizer"] = optimizer.sharded_state_dict(state["model"])
-    dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
+        state["optimizer"] = optimizer_tensors(optimizer, weights)
+        state["adam_step"] = adam_step(optimizer)
+    try:
+        dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
+    except (OSError, RuntimeError, CheckpointException) as error:
+        if not _disk_is_full(error):
+            raise
+        raise UserError(full_disk(folder)) from error
 
 
-def load_state(folder: Path, model: Gpt, optimizer: MegatronOptimizer | None) -> None:
+def full_disk(folder: Path) -> str:
+    """Say that a checkpoint found no room."""
+    return (
+        f"{folder.parent}: no space left on the device for a checkpoint; the earlier ones are whole: free some space "
+        f"or lower optimisation.keep_last, and the same command goes on"
+    )
+
+
+def load_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
     """Read weights, and state where ``optimizer`` is given, in the present layout. All processes call it together.
 
     Raises ``UserError`` where the checkpoint holds anything but tensors.
     """
     check_metadata(folder)
-    state: dict[str, Any] = {"model": _weights(model)}
+    weights = _weights(model)
+    names = names_of(weights)
+    state: dict[str, Any] = {"model": weights}
     if optimizer is not None:
-        state["optimizer"] = optimizer.sharded_state_dict(state["model"], is_loading=True)
+        state["optimizer"] = optimizer_tensors(optimizer, weights, empty=True)
     loaded = dist_checkpointing.load(state, str(folder))
     model.load_state_dict({**dict.fromkeys(model.state_dict()), **loaded["model"]})
     if optimizer is not None:
-        optimizer.load_state_dict(loaded["optimizer"])
+        load_optimizer(optimizer, names, loaded["optimizer"], loaded["adam_step"])
 
 
-def _weights(model: Gpt) -> ShardedStateDict:
+def _weights(model: Model) -> ShardedStateDict:
     """Return the tensors of ``model``, without the empty objects that its layers keep for Transformer Engine."""
     return {name: value for name, value in model.sharded_state_dict().items() if not name.endswith("_extra_state")}
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    """Look for the system's ENOSPC in what PyTorch made of it: a cause, a collection of causes, or words."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    inner = [each[0] for each in error.failures.values()] if isinstance(error, CheckpointException) else []
+    causes = [each for each in (error.__cause__, error.__context__, *inner) if each is not None]
+    # torch.save reports a write that came up short in words of its own
+    short = "No space left on device" in str(error) or "file write failed" in str(error)
+    return short or any(_disk_is_full(each) for each in causes)

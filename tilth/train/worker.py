@@ -18,7 +18,7 @@ from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
 from tilth.train.job import TrainJob
 from tilth.train.parent import end_with_parent
-from tilth.train.samples import Samples, open_samples
+from tilth.train.samples import Material, Samples, open_material
 
 LAST_WORDS = "stopped: "  # begins the line that says why a worker ended
 USER_ERROR = 3  # exit status where that line is meant for the user as it is
@@ -55,11 +55,11 @@ def train_job(path: Path) -> None:
     """Train the job in ``path`` as one process of its layout."""
     job = TrainJob.from_json(path.read_bytes())
     job.check()
-    train_samples(job, path.parent, open_samples(job))
+    train_samples(job, path.parent, open_material(job))
 
 
-def train_samples(job: TrainJob, folder: Path, samples: Samples) -> None:
-    """Train ``job`` in ``folder`` on ``samples``: the seed's checkpoint first if there is none, then the steps."""
+def train_samples(job: TrainJob, folder: Path, material: Material | Samples) -> None:
+    """Train ``job`` in ``folder`` on ``material``: the seed's checkpoint first if there is none, then the steps."""
     from tilth.train.layout import process_groups
     from tilth.train.loop import train, write_seed
 
@@ -69,16 +69,16 @@ def train_samples(job: TrainJob, folder: Path, samples: Samples) -> None:
     if rank == 0:
         if checkpoint.latest(folder) is None:
             write_seed(job, folder)
-        checkpoint.prune(folder, job.optimisation.keep_last)
+        checkpoint.prune(folder, job.optimisation.keep_last, job.optimisation.keep_every)
     # Joining waits for rank 0, so every process finds the seed.
     with process_groups(job.layout, rank) as device:
         if rank == 0:
             begin = checkpoint.latest(folder)
             checkpoint.cut_log(folder, begin.step if begin else 0)
             with (folder / checkpoint.LOG).open("ab", buffering=0) as log:
-                train(job, folder, samples, device, lambda record: _write(log, record))
+                train(job, folder, material, device, lambda record: _write(log, record))
         else:
-            train(job, folder, samples, device, lambda record: None)
+            train(job, folder, material, device, lambda record: None)
 
 
 def make_seed(path: Path) -> None:

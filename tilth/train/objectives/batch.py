@@ -4,8 +4,8 @@ An objective is a pure function of the rows and the numbers of their samples: th
 whatever layout, after whatever restart. Whoever writes another one writes a file with one class like ``Causal``.
 """
 
-from dataclasses import dataclass, fields
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,8 +23,11 @@ class Batch:
 
     def rows(self, first: int, count: int) -> "Batch":
         """Return ``count`` rows from ``first`` on."""
-        arrays = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(None if array is None else array[first : first + count] for array in arrays))
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        part: dict[str, Any] = {
+            name: None if array is None else array[first : first + count] for name, array in arrays.items()
+        }
+        return replace(self, **part)
 
 
 class Objective(Protocol):

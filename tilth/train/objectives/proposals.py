@@ -35,8 +35,8 @@ def mask_rows(
 ) -> None:
     """Choose positions of ``tokens`` (int64 (rows, positions), changed in place) and replace what they hold.
 
-    ``first`` is the number of the first row's sample. ``fixed`` and ``begins`` (bool, by id) tell which tokens are never
-    masked and which begin a word, ``ordinary`` (int64) those that may replace one, ``lengths`` (float64) the
+    ``first`` is the number of the first row's sample. ``fixed`` and ``begins`` (bool, by id) tell which tokens are
+    never masked and which begin a word, ``ordinary`` (int64) those that may replace one, ``lengths`` (float64) the
     cumulative probabilities of a span of 1, 2, ... words. ``chosen`` (bool, the shape of ``tokens``) is written.
     """
     rows, positions = tokens.shape

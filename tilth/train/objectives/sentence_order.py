@@ -1,8 +1,8 @@
 """Masked language modelling and, of two neighbouring stretches of text, which came first.
 
-ALBERT's objective (Lan et al. 2020, section 3.1): it cannot be solved by topic, as next-sentence prediction can. A row is
-class token, first segment, separator, second segment, separator; the text is cut inside a document, in the middle half
-of the row, and exchanged for every second sample.
+ALBERT's objective (Lan et al. 2020, section 3.1): it cannot be solved by topic, as next-sentence prediction can. A row
+is class token, first segment, separator, second segment, separator; the text is cut inside a document, in the middle
+half of the row, and exchanged for every second sample.
 """
 
 from dataclasses import dataclass
