@@ -167,7 +167,7 @@ def storage_message(error: OSError, folder: Path) -> str | None:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{folder}: the disk is full; free some space and run the same command again, finished parts are kept"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename or folder}: no permission to write; change the owner or choose another run folder"
+        return f"{error.filename or folder}: permission denied; change the owner or choose another run folder"
     return None
 
 
