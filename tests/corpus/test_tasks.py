@@ -96,9 +96,9 @@ def test_defects_go_up_and_leave_no_line_for_the_user(tmp_path: Path, error: Exc
     [
         (errno.ENOSPC, "the disk is full"),
         (errno.EDQUOT, "the disk is full"),
-        (errno.EACCES, "no permission to write"),
-        (errno.EPERM, "no permission to write"),
-        (errno.EROFS, "no permission to write"),
+        (errno.EACCES, "permission denied"),
+        (errno.EPERM, "permission denied"),
+        (errno.EROFS, "permission denied"),
     ],
 )
 def test_what_a_user_can_mend_about_storage_is_one_line(tmp_path: Path, number: int, words: str) -> None:
