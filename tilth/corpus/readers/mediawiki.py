@@ -87,7 +87,7 @@ def plain_text(wikitext: str) -> str:
     for tag in code.filter_tags(recursive=False):
         if str(tag.tag).strip().lower() in NO_PROSE:
             remove(code, tag)
-    lines = [line.rstrip() for line in str(code.strip_code()).split("\n")]
+    lines = [line.strip() for line in str(code.strip_code()).split("\n")]
     kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
     return "\n".join(kept).strip()
 

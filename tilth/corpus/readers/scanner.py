@@ -10,10 +10,11 @@ from tilth.corpus.readers.decompress import Gap
 
 
 class Interrupted(Exception):
-    """The stream has a gap here; the bytes before it that were looked at are gone too."""
+    """The stream has a gap; the bytes from ``at`` on that were looked at are gone too."""
 
-    def __init__(self, gap: Gap) -> None:
+    def __init__(self, at: int, gap: Gap) -> None:
         super().__init__(gap.reason)
+        self.at = at
         self.gap = gap
 
 
@@ -34,9 +35,9 @@ class Scanner:
         rest = self._held[self._first :]
         self._first = 0
         if isinstance(block, Gap):
+            at, self._held = self.at, b""
             self.at += len(rest) + max(1, block.unread)
-            self._held = b""
-            raise Interrupted(block)
+            raise Interrupted(at, block)
         self._held = rest + block if rest else block
         return True
 

@@ -96,4 +96,3 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         return {}, text
     return found, rest.removeprefix("\n")
-

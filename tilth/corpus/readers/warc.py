@@ -46,12 +46,10 @@ def warc_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
     """Yield every record of an archive, as a document's fields or as what is lost."""
     scanner = Scanner(stream(source, piece))
     arc = False
-    start = 0
     while True:
         try:
             while scanner.ahead(1) in (b"\r", b"\n"):
                 scanner.forward(1)
-            start = scanner.at
             if not scanner.ahead(1):
                 return
             arc = arc or scanner.ahead(9) == b"filedesc:"
@@ -61,7 +59,7 @@ def warc_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
                 continue
             yield content(source, scanner, header)
         except Interrupted as broken:
-            yield Lost(start, broken.gap.unread, broken.gap.rule, broken.gap.reason)
+            yield Lost(broken.at, broken.gap.unread, broken.gap.rule, broken.gap.reason)
 
 
 def no_record(scanner: Scanner, arc: bool) -> Lost:
@@ -171,4 +169,3 @@ def document_fields(source: Source, header: Header, body: bytes) -> dict[str, An
     if received.mime != "text/plain":
         raise Refused(NO_DOCUMENT, f"is of type {received.mime or 'unknown'}")
     return {**fields, "text": decoded_text(received)}
-

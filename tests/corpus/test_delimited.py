@@ -1,0 +1,85 @@
+"""CSV and TSV: every row is a document or a drop, and a stray quote costs its line."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from example_reading import read
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilth.corpus.readers import check_fields
+from tilth.corpus.sources import Source, find_files
+
+ALL = Source("x", ("*.csv",))
+
+
+def put(base: Path, data: bytes, name: str = "a.csv") -> None:
+    (base / name).write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("csv")
+
+
+def test_a_row_becomes_a_document_with_its_columns(tmp_path: Path) -> None:
+    put(tmp_path, b'\xef\xbb\xbfkey,text,when,link\r\n7,"a ""quoted""\r\nword, and more",2020-01-02,\r\n\r\n8,,,u\r\n')
+    source = Source("x", ("*.csv",), id="key", date="when", url="link")
+    found = read(source, tmp_path)
+    assert found.losses == []
+    assert found.texts == ['a "quoted"\nword, and more', ""]
+    assert [(d["date"], d["url"]) for d in found.documents] == [("2020-01-02", None), (None, "u")]
+    check_fields(source, find_files(source, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"a,b,c", "has 3 fields, expected 2"),
+        (b"a", "has 1 fields, expected 2"),
+        (b"\xff,b", "is not UTF-8 (byte 0 of the record)"),
+        (b'"a"b,c', "is not valid CSV"),
+        (b'"never closed,b', "opens a quote that is not closed"),
+    ],
+)
+def test_a_bad_row_costs_itself(tmp_path: Path, row: bytes, reason: str) -> None:
+    put(tmp_path, b"text,n\nbefore,1\n" + row + b'\nafter,2\n"and\nafter",3\n')
+    found = read(ALL, tmp_path)
+    assert found.texts == ["before", "after", "and\nafter"]
+    ((rule, detail),) = found.losses
+    assert (rule, detail.startswith(f"a.csv:16: {reason}")) == ("unreadable", True), detail
+
+
+def test_tabs_separate_and_quotes_are_letters_in_tsv(tmp_path: Path) -> None:
+    put(tmp_path, b'text\tn\n"a\t1\nb"c\t2\n', "a.tsv")
+    assert read(Source("x", ("*.tsv",)), tmp_path).texts == ['"a', 'b"c']
+    put(tmp_path, b'text;n\n"a;b";1\n', "b.csv")
+    assert read(Source("x", ("b.csv",), delimiter=";"), tmp_path).texts == ["a;b"]
+
+
+CELL = st.text(st.sampled_from('ab",\n é'), max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.lists(st.tuples(CELL, CELL), max_size=10), part_bytes=st.integers(1, 100))
+def test_what_a_writer_of_csv_wrote_is_read_back(folder: Path, rows: list[tuple[str, str]], part_bytes: int) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([("text", "n"), *rows])
+    put(folder, out.getvalue().encode())
+    found = read(ALL, folder, part_bytes)
+    assert found.losses == []
+    assert found.texts == [text for text, _ in rows]
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=st.text(st.sampled_from('ab",\n'), max_size=60))
+def test_no_line_disappears(folder: Path, body: str) -> None:
+    put(folder, b"text,n\n" + body.encode())
+    found = read(ALL, folder)
+    kept = "".join(found.texts) + "".join(str(d["metadata"]) for d in found.documents)
+    lost = sum(d["bytes"] for d in found.drops)
+    letters = sum(body.count(letter) for letter in "ab")
+    assert sum(kept.count(letter) for letter in "ab") <= letters <= len(kept) + lost
