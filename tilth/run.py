@@ -21,7 +21,7 @@ import yaml
 from tilth.corpus.chain import INDEX, Chain, NotStored, Stored, locked
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import Asset, fingerprint
+from tilth.corpus.stage import fingerprint
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.deduplication import check_losses
 from tilth.inputs import find_inputs
@@ -30,12 +30,11 @@ from tilth.recipe import (
     EvaluateRecipe,
     HoldOutStep,
     Recipe,
-    ScoreStep,
     Step,
     TokenizerRecipe,
     TrainRecipe,
 )
-from tilth.steps import check_settings, scorer_settings, stages, tokenizer_settings, train_job
+from tilth.steps import check_settings, stages, tokenizer_settings, train_job
 
 PACKAGES = (
     "tilth",
@@ -202,26 +201,9 @@ class Run:
             + (f", {edits:,} edits" if edits else "")
         )
 
-    def scorer(self, step: ScoreStep, head: Stored) -> Asset:
-        """Return the fastText model of a step: the file it names, or one trained on the documents of ``head``."""
-        if step.train is None:
-            path = self.base / str(step.model)
-            if not path.is_file():
-                raise UserError(f"stage '{step.name}': model {path} not found; correct 'model'")
-            return Asset(str(path), file_digest(path))
-        from tilth.selection.fit import MODEL, Examples, fit_scorer
-
-        names = list(self.inputs.sources)
-        positive = Examples.named(step.train.positive, names, self.base, step.name)
-        negative = Examples.named(step.train.negative, names, self.base, step.name)
-        settings = scorer_settings(step.train, self.recipe.seed)
-        own = fingerprint("scorer", settings, positive.describe(), negative.describe(), head.manifest.fingerprint)
-        folder = self.root / "scorers" / f"{step.name}-{own[:6]}"
-        self.index.scorers[step.name] = str(folder.relative_to(self.root))
-        self._fitted(
-            f"{step.name}-training", folder, own, lambda place: fit_scorer(place, head, positive, negative, settings)
-        )
-        return Asset(str(folder / MODEL), file_digest(folder / MODEL))
+    def stored(self, name: str) -> Stored:
+        """Return the finished stage of this name."""
+        return next(stored for stored in self.chain.done if stored.manifest.name == name)
 
     @property
     def folder(self) -> Path:
@@ -233,7 +215,8 @@ class Run:
         own = fingerprint(kind, settings, head.manifest.fingerprint)
         folder = self.root / kind / f"{step}-{own[:6]}"
         self._fitted(f"{step}-{kind}", folder, own, build)
-        self.index.fitted.setdefault(kind, {})[step] = str(folder.relative_to(self.root))
+        place = self.index.scorers if kind == "scorers" else self.index.fitted.setdefault(kind, {})
+        place[step] = str(folder.relative_to(self.root))
         return folder
 
     def _fitted(self, name: str, folder: Path, own: str, build: Callable[[Path], object]) -> bool:
@@ -314,9 +297,12 @@ class Run:
         return f"{total.tokens:,} tokens, {total.bytes / max(1, total.tokens):.2f} bytes a token"
 
     def _train(self, wanted: TrainRecipe) -> str:
+        from tilth.selecting import mixture_weights
         from tilth.train import launch
 
         vocabulary = self.tokenizer.vocabulary_size
+        if not wanted.weights:
+            wanted = wanted.model_copy(update={"weights": mixture_weights(self.recipe, self.index.fitted, self.root)})
         job = train_job(wanted, self.recipe.seed, vocabulary, self.tokens.folder)
         own = fingerprint("train", dataclasses.replace(job, tokens=self.tokens.digest))
         folder = self.root / "models" / f"gpt-{own[:6]}"

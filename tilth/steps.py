@@ -6,20 +6,17 @@ may say that it is not there yet.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import Asset, Stage
+from tilth.corpus.stage import Stage
 from tilth.recipe import (
     DeduplicateStep,
     HoldOutStep,
     NormaliseStep,
     Recipe,
     RulesStep,
-    ScorerTraining,
-    ScoreStep,
-    SelectStep,
     Step,
     TokenizerRecipe,
     TrainRecipe,
@@ -29,17 +26,11 @@ from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
 
-if TYPE_CHECKING:
-    from tilth.selection.scorer import ScorerSettings
-
 Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
 
 
 class Fitting(Protocol):
     """Gives what a stage needs from the documents that enter it."""
-
-    def scorer(self, step: ScoreStep, head: Stored) -> Asset:
-        """Return the fastText model of a step."""
 
     def fitted(self, kind: str, step: str, settings: Any, head: Stored, build: Callable[[Path], None]) -> Path:
         """Return the folder of what ``build`` wrote from ``settings`` and the documents of ``head``."""
@@ -47,6 +38,13 @@ class Fitting(Protocol):
     @property
     def folder(self) -> Path:
         """The folder of the recipe, which its paths start from."""
+
+    @property
+    def held_out(self) -> list[Stored]:
+        """The stages so far that held documents out for evaluation."""
+
+    def stored(self, name: str) -> Stored:
+        """Return the finished stage of this name."""
 
 
 def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
@@ -67,20 +65,10 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
             from tilth.filters.hold_out import HoldOut
 
             return [lambda head: HoldOut(step.name, step.fraction, recipe.seed)]
-        case ScoreStep():
-            from tilth.filters.score import Score
+        case _:
+            from tilth.selecting import select
 
-            corrected = step.train is not None and step.train.length_correction
-            return [lambda head: Score(step.name, fitting.scorer(step, head), step.label, corrected)]
-        case SelectStep():
-            from tilth.selection.fit import fit_cut
-            from tilth.selection.keep_best import KeepBest
-
-            def keep_best(head: Stored) -> Stage:
-                cut = fit_cut(head, step.by, step.keep)
-                return KeepBest(step.name, step.by, cut.score, cut.id, step.inverse)
-
-            return [keep_best]
+            return select(step, recipe, fitting)
 
 
 def check_settings(recipe: Recipe) -> None:
@@ -102,20 +90,6 @@ def rule_stages(step: RulesStep) -> tuple[Stage, Stage]:
 
     limits = preset(step.preset).read_limits(step.limits)
     return Measure(f"{step.name}-signals", (step.preset,)), ApplyRules(step.name, step.preset, limits, step.inverse)
-
-
-def scorer_settings(training: ScorerTraining, seed: int) -> "ScorerSettings":
-    """Return the settings of a scorer's training."""
-    from tilth.selection.scorer import ScorerSettings
-
-    return ScorerSettings(
-        dim=training.dimension,
-        epochs=training.epochs,
-        bucket=training.buckets,
-        examples=training.documents,
-        zero_end=training.length_correction,
-        seed=seed,
-    )
 
 
 def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:

@@ -71,7 +71,7 @@ def test_paragraphs_are_scored_one_by_one(folder: Path) -> None:
 def test_another_normaliser_is_refused(folder: Path) -> None:
     data = json.loads((folder / CAPSULE).read_text())
     (folder / CAPSULE).write_text(json.dumps(data | {"normaliser": "newlines-removed@1"}))
-    with pytest.raises(UserError, match=r"trained with the text normaliser 'newlines-removed@1', expected"):
+    with pytest.raises(UserError, match=r"trained with text normaliser 'newlines-removed@1', expected"):
         open_capsule(folder, "")
     with pytest.raises(UserError, match=r"text normaliser 'lower-case@1'"):
         Score("quality", Asset("m.bin", "0" * 32), POSITIVE, normaliser="lower-case@1")

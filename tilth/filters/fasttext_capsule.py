@@ -40,7 +40,7 @@ def check_normaliser(found: str, where: str) -> None:
     """Raise ``UserError`` unless texts are made ready for scoring as ``found`` says."""
     if found != NORMALISER:
         raise UserError(
-            f"{where}: trained with the text normaliser {found!r}, expected {NORMALISER!r} as scoring does; train it again"
+            f"{where}: trained with text normaliser {found!r}, expected {NORMALISER!r} as scoring has; train again"
         )
 
 

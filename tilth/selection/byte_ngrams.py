@@ -10,6 +10,7 @@ up to seven bytes and its length are one number, so the table is exact: no two g
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
@@ -73,7 +74,7 @@ class ByteModel:
         return ByteModel(order, *arrays)
 
 
-def train_bytes(texts: list[pa.Array], order: int = ORDER) -> ByteModel:
+def train_bytes(texts: Iterable[pa.Array], order: int = ORDER) -> ByteModel:
     """Count the grams of all texts. Takes 20 bytes a gram: some 60 MB for 10 MB of English at order 5.
 
     Raises ``UserError`` for an order outside 2 to 7, or texts without a byte.

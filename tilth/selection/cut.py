@@ -26,16 +26,17 @@ class Cut:
 def choose_cut(scores: np.ndarray, ids: np.ndarray, sizes: np.ndarray, fraction: float) -> Cut:
     """Return the cut that keeps the longest run of best documents that fits ``fraction`` of all bytes.
 
-    ``scores`` (float), ``ids`` (16 bytes each: S16, V16 or uint8 with 16 columns) and ``sizes`` (bytes, int64) hold one
-    value a document. The best document is kept even where it alone is too large. The fraction is taken as it is
-    written: 0.3 of 10 bytes is 3. Uses 40 bytes a document beyond its input, and sorts ids only among documents that
-    share the score at the cut.
-
-    Raises ``UserError`` for scores that are not finite, sizes below zero, a fraction outside (0, 1], no documents, or
-    two documents of one id at the cut.
+    The fraction is taken as it is written: 0.3 of 10 bytes is 3. Arguments, memory and errors are those of ``cut_at``;
+    raises ``UserError`` also for a fraction outside (0, 1].
     """
     if not 0 < fraction <= 1:
         raise UserError(f"selection: fraction: found {fraction}, expected more than 0 and at most 1; correct it")
+    check(scores, ids, sizes)
+    return cut_at(scores, ids, sizes, int(Fraction(str(float(fraction))) * int(sizes.sum(dtype=np.int64))))
+
+
+def check(scores: np.ndarray, ids: np.ndarray, sizes: np.ndarray) -> None:
+    """Raise ``UserError`` for what no cut can be chosen from."""
     if not len(scores) == len(ids) == len(sizes):
         raise ValueError(f"{len(scores)} scores, {len(ids)} ids and {len(sizes)} sizes: one of each a document")
     if len(scores) == 0:
@@ -47,8 +48,19 @@ def choose_cut(scores: np.ndarray, ids: np.ndarray, sizes: np.ndarray, fraction:
         raise UserError(
             f"selection: found a document of {sizes.min()} bytes, expected 0 or more; read the corpus again"
         )
-    budget = int(Fraction(str(float(fraction))) * int(sizes.sum(dtype=np.int64)))
 
+
+def cut_at(scores: np.ndarray, ids: np.ndarray, sizes: np.ndarray, budget: int) -> Cut:
+    """Return the cut that keeps the longest run of best documents that fits ``budget`` bytes.
+
+    ``scores`` (float), ``ids`` (16 bytes each: S16, V16 or uint8 with 16 columns) and ``sizes`` (bytes, int64) hold one
+    value a document. The best document is kept even where it alone is too large. Uses 40 bytes a document beyond its
+    input, and sorts ids only among documents that share the score at the cut.
+
+    Raises ``UserError`` for scores that are not finite, sizes below zero, no documents, or two documents of one id at
+    the cut.
+    """
+    check(scores, ids, sizes)
     descending = -np.asarray(scores, np.float64)
     order = np.argsort(descending)
     descending = descending[order]

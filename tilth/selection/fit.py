@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
@@ -13,11 +14,19 @@ from tilth.corpus.readers import read_part
 from tilth.corpus.sources import Source, find_files
 from tilth.corpus.splits import plan_parts
 from tilth.corpus.store import file_digest, write_atomically
+from tilth.filters.fasttext_capsule import MODEL
+from tilth.selection.bands import read_pool
+from tilth.selection.byte_ngrams import train_bytes
 from tilth.selection.cut import Cut, choose_cut
+from tilth.selection.hashed_ngrams import BUCKETS, log_ratio, ngram_counts
+from tilth.selection.keep_bands import Grouping
 from tilth.selection.keep_best import id_bytes
+from tilth.selection.preselect import REPORT, write_scorer_capsule
+from tilth.selection.rank import write_ranking
 from tilth.selection.scorer import ScorerReport, ScorerSettings, train_scorer
 
-MODEL, REPORT = "model.bin", "report.json"
+RATIO, BYTE_MODEL, RANKING = "ratio.npy", "model.npz", "ranking.npy"
+ARRAY_BYTES = 4 << 20
 FILE_PART_BYTES = 64 << 20
 
 
@@ -56,13 +65,54 @@ class Examples:
                 for chunk in read_part({source.name: source}, part_):
                     yield from chunk.documents.column("text").to_pylist()
 
+    def arrays(self, stored: Stored, most_bytes: int | None = None) -> Iterator[pa.Array]:
+        """Yield the examples' texts as arrays of a few MB, up to ``most_bytes`` in all."""
+        pending: list[str] = []
+        size = total = 0
+        for text in self.texts(stored):
+            pending.append(text)
+            size += len(text)
+            if size > ARRAY_BYTES or (most_bytes is not None and total + size > most_bytes):
+                yield pa.array(pending, pa.large_string())
+                total += size
+                pending, size = [], 0
+                if most_bytes is not None and total > most_bytes:
+                    return
+        if pending:
+            yield pa.array(pending, pa.large_string())
+
+
+def fit_importance(folder: Path, stored: Stored, target: Examples) -> None:
+    """Write ``ratio.npy``: DSIR's log ratios of the target over all documents that leave ``stored``."""
+    raw = np.zeros(BUCKETS, np.int64)
+    for part in range(stored.parts):
+        for batch in stored.lineage.read(part, ["text"]):
+            raw += ngram_counts(batch.column("text"))
+    wanted = np.zeros(BUCKETS, np.int64)
+    for texts in target.arrays(stored):
+        wanted += ngram_counts(texts)
+    with (folder / RATIO).open("wb") as stream:
+        np.save(stream, log_ratio(wanted, raw))
+
+
+def fit_byte_model(folder: Path, stored: Stored, reference: Examples, order: int, most_bytes: int) -> None:
+    """Write ``model.npz``: a byte n-gram model of the first ``most_bytes`` of the reference texts."""
+    train_bytes(reference.arrays(stored, most_bytes), order).save(folder / BYTE_MODEL)
+
+
+def fit_ranking(folder: Path, stored: Stored, signal: str) -> None:
+    """Write ``ranking.npy``: all documents that leave ``stored``, in the order of a signal."""
+    pool = read_pool(stored, signal, Grouping())
+    write_ranking(folder / RANKING, pool.scores, pool.ids)
+
 
 def fit_scorer(
     folder: Path, stored: Stored, positive: Examples, negative: Examples, settings: ScorerSettings
 ) -> ScorerReport:
-    """Train a scorer on documents that leave ``stored``; write ``model.bin`` and ``report.json`` into ``folder``."""
+    """Train a scorer on documents that leave ``stored``; write the capsule and ``report.json`` into ``folder``."""
     report = train_scorer(positive.texts(stored), negative.texts(stored), folder / MODEL, settings)
     write_atomically(folder / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+    write_scorer_capsule(folder, report)
     return report
 
 

@@ -1,0 +1,357 @@
+"""What the words of selection mean in a recipe: scores, samples, cuts by date or source, and what is kept.
+
+Scorers, cuts and orders are fitted to the documents that enter the step and lie in folders under their own
+fingerprints, so that a moved limit scores nothing again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from tilth.corpus.chain import Stored
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Asset, Stage
+from tilth.corpus.store import file_digest, write_atomically
+from tilth.recipe import (
+    AsOfStep,
+    CompressionStep,
+    DsirStep,
+    LeaveOutStep,
+    LengthStep,
+    PerplexityStep,
+    PreselectStep,
+    RandomStep,
+    Recipe,
+    SampleStep,
+    ScoreStep,
+    SelectStep,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from tilth.eval.losses import Rung
+    from tilth.filters.fasttext_capsule import Capsule
+    from tilth.selection.losses import Losses
+    from tilth.selection.scorer import ScorerSettings
+    from tilth.steps import Fitting
+
+Make = Callable[[Stored], Stage]
+
+SCORERS, RIVALS, SELECTIONS = "scorers", "rivals", "selections"  # folders of a run, and keys in its run.json
+PLAN: Final = "plan.json"
+TARGET_BYTES: Final = 200_000  # of held-out text of each target source that says which model is able
+
+
+def select(step: Step, recipe: Recipe, fitting: "Fitting") -> list[Make]:
+    """Return what makes the stages of a step of selection, in order."""
+    match step:
+        case RandomStep():
+            from tilth.selection.rivals import RandomDraw
+
+            seed = recipe.seed if step.seed is None else step.seed
+            return [lambda head: RandomDraw(step.name, seed)]
+        case LengthStep() | CompressionStep():
+            from tilth.selection.rivals import Size
+
+            return [lambda head: Size(step.name, step.use)]
+        case DsirStep():
+            return [lambda head: importance(step, recipe, fitting, head)]
+        case PerplexityStep():
+            return [lambda head: bits_per_byte(step, recipe, fitting, head)]
+        case ScoreStep() | PreselectStep():
+            return [lambda head: score(step, recipe, fitting, head)]
+        case SampleStep():
+            from tilth.selection.sample import Sample, sample_limits
+
+            def sample(head: Stored) -> Stage:
+                return Sample(step.name, sample_limits(head, step.documents, step.sources, recipe.seed), recipe.seed)
+
+            return [sample]
+        case AsOfStep():
+            from tilth.selection.as_of import AsOf
+
+            as_of = AsOf(step.name, step.until, step.since, step.undated, step.inverse)
+            return [lambda head: as_of]
+        case LeaveOutStep():
+            from tilth.selection.as_of import LeaveOut
+
+            return [lambda head: LeaveOut(step.name, tuple(step.sources), step.inverse)]
+        case SelectStep():
+            return [lambda head: rank(step, fitting, head), lambda head: keep(step, fitting, head.upstream or head)]
+    raise TypeError(f"{step.name}: no step of selection")
+
+
+def importance(step: DsirStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
+    """Return DSIR's stage, its log ratios fitted to the documents of ``head``."""
+    from tilth.selection.fit import RATIO, Examples, fit_importance
+    from tilth.selection.rivals import ImportanceWeight
+
+    target = Examples.named(step.target, sources(recipe), fitting.folder, step.name)
+    folder = fitting.fitted(
+        RIVALS, step.name, ["dsir", target.describe()], head, lambda place: fit_importance(place, head, target)
+    )
+    seed = recipe.seed if step.seed is None else step.seed
+    return ImportanceWeight(step.name, asset(folder / RATIO), seed, step.chunk, step.noise)
+
+
+def bits_per_byte(step: PerplexityStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
+    """Return the stage of a byte n-gram model that was counted on the documents of ``head`` or on files."""
+    from tilth.selection.fit import BYTE_MODEL, Examples, fit_byte_model
+    from tilth.selection.rivals import BitsPerByte
+
+    reference = Examples.named(step.reference, sources(recipe), fitting.folder, step.name)
+    settings = ["perplexity", reference.describe(), step.order, step.sample]
+    folder = fitting.fitted(
+        RIVALS, step.name, settings, head, lambda place: fit_byte_model(place, head, reference, step.order, step.sample)
+    )
+    return BitsPerByte(step.name, asset(folder / BYTE_MODEL))
+
+
+def score(step: ScoreStep | PreselectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
+    """Return the stage that scores with a step's capsule: a given one, or one that is trained here."""
+    import dataclasses
+
+    from tilth.filters.fasttext_capsule import open_capsule
+    from tilth.filters.fasttext_reading import Reading
+    from tilth.filters.score import Score
+
+    if isinstance(step, PreselectStep):
+        capsule: Capsule = open_capsule(predictive(step, recipe, fitting, head), "")
+    elif step.model is not None:
+        path = fitting.folder / step.model
+        if not path.exists():
+            raise UserError(f"stage '{step.name}': model {path} not found; correct 'model'")
+        capsule = open_capsule(path, step.label)
+        if path.is_file():
+            capsule = dataclasses.replace(capsule, reading=Reading(step.first_bytes, step.paragraphs))
+    else:
+        capsule = open_capsule(trained(step, recipe, fitting, head), step.label)
+        capsule = dataclasses.replace(capsule, reading=Reading(step.first_bytes, step.paragraphs), label=step.label)
+    return Score.of(step.name, capsule)
+
+
+def trained(step: ScoreStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Path:
+    """Return the folder of a scorer trained on the classes that a step names."""
+    from tilth.selection.fit import Examples, fit_scorer
+
+    if step.train is None:
+        raise TypeError(f"{step.name}: nothing to train")
+    positive, negative = (
+        Examples.named(names, sources(recipe), fitting.folder, step.name)
+        for names in (step.train.positive, step.train.negative)
+    )
+    settings = scorer_settings(step, recipe.seed)
+    return fitting.fitted(
+        SCORERS,
+        step.name,
+        [settings, positive.describe(), negative.describe()],
+        head,
+        lambda place: _done(fit_scorer(place, head, positive, negative, settings)),
+    )
+
+
+def _done(report: object) -> None:
+    """Leave a result that lies in files too."""
+
+
+def scorer_settings(step: ScoreStep | PreselectStep, seed: int) -> "ScorerSettings":
+    """Return the settings of a scorer's training."""
+    from tilth.selection.scorer import ScorerSettings
+
+    training = step.train if isinstance(step, ScoreStep) else step
+    if training is None:
+        raise TypeError(f"{step.name}: nothing to train")
+    return ScorerSettings(
+        dim=training.dimension,
+        epochs=training.epochs,
+        bucket=training.buckets,
+        examples=training.documents,
+        zero_end=training.length_correction,
+        first_bytes=step.first_bytes,
+        seed=seed,
+    )
+
+
+# predictive selection
+
+
+def predictive(step: PreselectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Path:
+    """Return the folder of a scorer trained on a sample's documents, labelled by their losses under a ladder."""
+    from tilth.selection.losses import read_losses
+    from tilth.selection.preselect import PredictiveSettings, fit_predictive
+    from tilth.selection.sample import sampled_documents
+
+    sample = fitting.stored(step.sample)
+    settings = PredictiveSettings(scorer_settings(step, recipe.seed), step.estimator, step.level, step.keep)
+    named: list[Any] = [settings, sample.manifest.fingerprint, step.ability]
+    if step.losses is not None:
+        table = fitting.folder / step.losses
+        if not table.is_file():
+            raise UserError(f"stage '{step.name}': losses {table} not found; correct 'losses'")
+        named.append(file_digest(table))
+        ability: Mapping[str, float] = step.ability
+
+        def losses(place: Path) -> "Losses":
+            return read_losses(table)
+    else:
+        ladder = rungs(step, fitting.folder)
+        ability = step.ability or target_ability(step, ladder, fitting)
+        named += [[rung.name, rung_digest(rung)] for rung in ladder]
+        named.append(sorted(ability.items()))
+        losses = partial(asked_losses, ladder, sample)
+
+    def build(place: Path) -> None:
+        fit_predictive(place, sampled_documents(sample), losses(place), ability, settings)
+
+    return fitting.fitted(SCORERS, step.name, named, head, build)
+
+
+def asked_losses(ladder: Sequence["Rung"], sample: Stored, place: Path) -> "Losses":
+    """Return the losses of a sample under a ladder, and keep them as ``losses.parquet``."""
+    from tilth.eval.losses import ladder_losses
+    from tilth.selection.losses import read_losses, write_losses
+    from tilth.selection.sample import sampled_documents
+
+    documents = sampled_documents(sample)
+    documents = documents.filter(documents.column("bytes").to_numpy() > 0)
+    found = ladder_losses(ladder, documents, place / "evaluations")
+    write_losses(place / "losses.parquet", documents.column("id").combine_chunks(), found)
+    return read_losses(place / "losses.parquet")
+
+
+def target_ability(step: PreselectStep, ladder: Sequence["Rung"], fitting: "Fitting") -> dict[str, float]:
+    """Return the ability of every model: less bits a byte on the held-out text of the target's sources is better."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from tilth.eval.held_out import held_out_documents
+    from tilth.eval.losses import ladder_losses
+
+    documents = held_out_documents(fitting.held_out, TARGET_BYTES)
+    documents = documents.filter(pc.is_in(documents.column("source"), value_set=pa.array(step.target)))
+    if not documents.num_rows:
+        raise UserError(f"stage '{step.name}': no text of {', '.join(step.target)} was held out; hold more out")
+    names = [*step.target, *(rung_digest(rung) for rung in ladder), *(s.manifest.fingerprint for s in fitting.held_out)]
+
+    def build(place: Path) -> None:
+        sizes = documents.column("bytes").to_numpy()
+        found = ladder_losses(ladder, documents, place / "evaluations")
+        ability = {name: -float(np.average(values, weights=sizes)) for name, values in found.items()}
+        write_atomically(place / "ability.json", orjson.dumps(ability, option=orjson.OPT_INDENT_2))
+
+    folder = fitting.fitted("ability", step.name, names, fitting.held_out[-1], build)
+    ability: dict[str, float] = orjson.loads((folder / "ability.json").read_bytes())
+    return ability
+
+
+def rungs(step: PreselectStep, base: Path) -> list["Rung"]:
+    """Return the ladder of a step; a training's folder means its last checkpoint."""
+    from tilth.eval.losses import Rung
+    from tilth.train.checkpoint import checkpoints
+
+    found = []
+    for entry in step.models:
+        place = None if entry.checkpoint is None else base / entry.checkpoint
+        if place is not None:
+            inside = checkpoints(place)
+            place = inside[-1] if inside else place
+        tokenizer = None if entry.tokenizer is None else base / entry.tokenizer
+        huggingface = None if entry.huggingface is None else base / entry.huggingface
+        found.append(Rung(entry.name, place, tokenizer, huggingface))
+    return found
+
+
+def rung_digest(rung: "Rung") -> str:
+    """Return what a model is, by content."""
+    from tilth.train.checkpoint import read_checkpoint
+
+    if rung.checkpoint is not None:
+        return read_checkpoint(rung.checkpoint).fingerprint
+    folder = rung.huggingface or Path()
+    return " ".join(file_digest(path) for path in sorted(folder.glob("*")) if path.is_file())
+
+
+# what is kept
+
+
+def plan_selection(step: SelectStep, head: Stored, folder: Path) -> None:
+    """Write the order of all documents and ``plan.json``: the bands, and what every source gained and lost."""
+    from tilth.selection.bands import byte_budget, choose_bands, read_pool
+    from tilth.selection.gains import gains
+    from tilth.selection.keep_bands import Grouping
+    from tilth.selection.rank import write_ranking
+
+    grouping = Grouping(step.per, tuple(step.edges))
+    pool = read_pool(head, step.by, grouping)
+    asked = step.bytes if step.bytes is not None else None
+    if step.tokens is not None and step.bytes_per_token is not None:
+        asked = int(step.tokens * step.bytes_per_token)
+    chosen = choose_bands(pool, byte_budget(pool.bytes, step.keep, asked), step.part, step.quotas, step.epochs)
+    write_ranking(folder / "ranking.npy", pool.scores, pool.ids)
+    plan = {
+        "signal": step.by,
+        "part": step.part,
+        "per": step.per,
+        "inverse": step.inverse,
+        "bands": chosen.bands,
+        "groups": chosen.plan,
+        "sources": gains(pool, chosen, step.part, inverse=step.inverse),
+    }
+    write_atomically(folder / PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
+
+
+def planned(step: SelectStep, fitting: "Fitting", head: Stored) -> Path:
+    """Return the folder of a selection's plan for the documents of ``head``."""
+    settings = step.model_dump(exclude={"inverse"}) | {"inverse": step.inverse}
+    return fitting.fitted(SELECTIONS, step.name, settings, head, lambda place: plan_selection(step, head, place))
+
+
+def rank(step: SelectStep, fitting: "Fitting", head: Stored) -> Stage:
+    """Return the stage that measures every document's rank."""
+    from tilth.selection.rank import Rank
+
+    return Rank(f"{step.name}-rank", step.by, asset(planned(step, fitting, head) / "ranking.npy"))
+
+
+def keep(step: SelectStep, fitting: "Fitting", head: Stored) -> Stage:
+    """Return the stage that keeps what was planned for the documents of ``head``."""
+    from tilth.selection.keep_bands import Band, Grouping, KeepBands
+    from tilth.selection.keep_best import KeepBest
+
+    plan = orjson.loads((planned(step, fitting, head) / PLAN).read_bytes())
+
+    def place(found: Sequence[Any] | None) -> tuple[float, str] | None:
+        return None if found is None else (float(found[0]), str(found[1]))
+
+    bands = tuple(Band(band["group"], place(band["above"]), place(band["until"])) for band in plan["bands"])
+    if step.part == "highest" and step.per == "all" and bands[0].until is not None:
+        return KeepBest(step.name, step.by, *bands[0].until, step.inverse)
+    grouping = Grouping(step.per, tuple(step.edges))
+    return KeepBands(
+        step.name, step.by, grouping, bands, "lowest" if step.part == "lowest" else "highest", step.inverse
+    )
+
+
+def mixture_weights(recipe: Recipe, fitted: Mapping[str, Mapping[str, str]], root: Path) -> dict[str, float]:
+    """Return the share of training of every source that the last selection with repeats planned; empty without one."""
+    steps = [step for step in recipe.stages if isinstance(step, SelectStep) and step.epochs > 1 and not step.inverse]
+    folder = fitted.get(SELECTIONS, {}).get(steps[-1].name) if steps else None
+    if folder is None:
+        return {}
+    groups = orjson.loads((root / folder / PLAN).read_bytes())["groups"]
+    sizes = {name: share["bytes"] * share["epochs"] for name, share in groups.items() if share["bytes"]}
+    return {name: size / sum(sizes.values()) for name, size in sizes.items()}
+
+
+def sources(recipe: Recipe) -> list[str]:
+    """Return the names of a recipe's sources."""
+    return [source.name for source in recipe.sources]
+
+
+def asset(path: Path) -> Asset:
+    """Return a file as a stage's asset."""
+    return Asset(str(path), file_digest(path))
