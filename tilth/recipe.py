@@ -500,6 +500,18 @@ class Recipe(Strict):
                 signals.append(step.name)
             if isinstance(step, SelectStep):
                 _known(step.by, signals, "no stage before this one measures", "stages", number, "by")
+                if step.per not in ("all", "source", "year"):
+                    _known(step.per, signals, "no stage before this one measures", "stages", number, "per")
+            if isinstance(step, LeaveOutStep):
+                for place, name in enumerate(step.sources):
+                    _known(name, sources, "no source has the name", "stages", number, "sources", place)
+            if isinstance(step, PreselectStep):
+                before = [one.name for one in self.stages[:number] if isinstance(one, SampleStep)]
+                _known(step.sample, before, "no 'sample' stage before this one is called", "stages", number, "sample")
+                for place, name in enumerate(step.target):
+                    _known(name, sources, "no source has the name", "stages", number, "target", place)
+                if step.target and not any(isinstance(one, HoldOutStep) for one in self.stages[:number]):
+                    raise Misfit("nothing is held out; put {use: hold-out} before it", "stages", number, "target")
         if self.tokenizer is not None:
             for name in self.tokenizer.weights:
                 _known(name, sources, "no source has the name", "tokenizer", "weights", name)
@@ -547,18 +559,6 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build a value; a number that no field could take is refused here, since Python would not even show it."""
-                if step.per not in ("all", "source", "year"):
-                    _known(step.per, signals, "no stage before this one measures", "stages", number, "per")
-            if isinstance(step, LeaveOutStep):
-                for place, name in enumerate(step.sources):
-                    _known(name, sources, "no source has the name", "stages", number, "sources", place)
-            if isinstance(step, PreselectStep):
-                before = [one.name for one in self.stages[:number] if isinstance(one, SampleStep)]
-                _known(step.sample, before, "no 'sample' stage before this one is called", "stages", number, "sample")
-                for place, name in enumerate(step.target):
-                    _known(name, sources, "no source has the name", "stages", number, "target", place)
-                if step.target and not any(isinstance(one, HoldOutStep) for one in self.stages[:number]):
-                    raise Misfit("nothing is held out; put {use: hold-out} before it", "stages", number, "target")
         try:
             value = super().construct_object(node, deep)
         except ValueError as error:  # a date that there is not, thousands of digits
