@@ -1,6 +1,7 @@
 """Near-deduplication as a whole: what goes, for whom, and that order, parts, workers and engines do not matter."""
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def similarity(one: str, other: str) -> float:
     """Return the Jaccard similarity of word 5-grams, the slow way."""
     sets = []
     for text in (one, other):
-        words = text.lower().split()
+        words = re.findall(r"\w+", text.lower())
         sets.append({tuple(words[place : place + 5]) for place in range(max(1, len(words) - 4))})
     return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
 
