@@ -139,6 +139,74 @@ def clusters(
 
 
 @app.command()
+def tokens(
+    run: RunName,
+    at: Annotated[int | None, typer.Option(help="A training position, in tokens since the run's start.")] = None,
+    json: Json = False,
+) -> None:
+    """Count a run's tokens by source, or name the documents behind a training position."""
+    from tilth.behind import behind_text, counts_text, documents_behind, token_counts
+
+    root = _run_folder(run)
+    found = token_counts(root) if at is None else documents_behind(root, at)
+    print(json_module.dumps(found) if json else (counts_text if at is None else behind_text)(found))
+
+
+@app.command()
+def select(
+    run: RunName,
+    by: Annotated[str | None, typer.Option(help="A signal; without it, what the run's own selections did.")] = None,
+    keep: Annotated[float | None, typer.Option(help="Share of the bytes.")] = None,
+    size: Annotated[
+        str | None, typer.Option("--bytes", help="So many bytes, such as '64 MB', in place of --keep.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="highest, middle or lowest.")] = "highest",
+    per: Annotated[str, typer.Option(help="Groups: all, source or year.")] = "all",
+    quota: Annotated[list[str] | None, typer.Option(help="GROUP=SHARE of what is kept; may be given often.")] = None,
+    inverse: Annotated[bool, typer.Option("--inverse", help="Keep exactly what would be dropped.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write ids, scores and ranks as Parquet.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell what a selection keeps and what each source gains and loses, from stored signals: no text is read."""
+    from tilth.selecting import what_select
+
+    asked: dict[str, Any] = {}
+    if by is not None:
+        quotas = dict(entry.partition("=")[::2] for entry in quota or [])
+        asked = {"by": by, "keep": keep, "bytes": size, "part": part, "per": per, "quotas": quotas, "inverse": inverse}
+    found = what_select(_run_folder(run), {name: value for name, value in asked.items() if value is not None})
+    if out is not None:
+        found[-1].write(out)
+    if json:
+        rows = [{"title": each.title, "sources": [vars(row) for row in each.sources]} for each in found]
+        print(json_module.dumps({"selections": rows}))
+    else:
+        print("\n\n".join(each.text() for each in found))
+
+
+@app.command(name="compare-selections")
+def compare_selections(
+    run: RunName,
+    signals: Annotated[
+        list[str], typer.Argument(help="Two signals or more; NAME:lowest or NAME:middle for another part.")
+    ],
+    keep: Annotated[float, typer.Option(help="Share of the bytes that each keeps.")] = 0.2,
+    json: Json = False,
+) -> None:
+    """Compare what selections by stored signals would keep, and show it in the run's report."""
+    import dataclasses
+
+    from tilth.report import write_report
+    from tilth.selecting import compare
+    from tilth.selection.compare import comparison_text
+
+    root = _run_folder(run)
+    found = compare(root, signals, keep)
+    path = write_report(root)
+    print(json_module.dumps(dataclasses.asdict(found)) if json else f"{comparison_text(found)}\n\nreport: {path}")
+
+
+@app.command()
 def report(run: RunName, json: Json = False) -> None:
     """Write the report of a run anew and print where it is."""
     from tilth.report import write_report

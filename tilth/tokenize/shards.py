@@ -226,32 +226,41 @@ def shard_name(part: int, number: int) -> str:
 def tokenize_shards(
     batches: Iterable[pa.RecordBatch], tokenizer_path: Path | str, folder: Path, part: int, shard_bytes: int
 ) -> list[TokenPart]:
-    """Tokenize the documents of one part into shards of about ``shard_bytes`` of tokens, at least one.
+    """Tokenize the documents of one part into shards; see ``write_shards``. Made to run in a worker process."""
+    tokenizer = Tokenizer.load(tokenizer_path)
+    encoded = ((batch, *tokenizer.encode_column(batch.column("text"), separated=True)) for batch in batches)
+    return write_shards(encoded, Encoding.of(tokenizer), folder, part, shard_bytes)
+
+
+def write_shards(
+    encoded: Iterable[tuple[pa.RecordBatch, np.ndarray, np.ndarray]],
+    encoding: Encoding,
+    folder: Path,
+    part: int,
+    shard_bytes: int,
+) -> list[TokenPart]:
+    """Write documents, their tokens and offsets as shards of about ``shard_bytes`` of tokens, at least one.
 
     Where a shard ends depends on the documents, not on how they came batched. Shards of the part that an earlier
     attempt left behind are removed.
     """
-    tokenizer = Tokenizer.load(tokenizer_path)
-    encoding = Encoding.of(tokenizer)
-    most = max(shard_bytes // tokenizer.dtype.itemsize, 1)
+    dtype = token_dtype(encoding.vocabulary_size)
+    most = max(shard_bytes // dtype.itemsize, 1)
     finished: list[TokenPart] = []
     with ExitStack() as stack:
-        writer = stack.enter_context(ShardWriter(folder / shard_name(part, 0), encoding, tokenizer.dtype))
+        writer = stack.enter_context(ShardWriter(folder / shard_name(part, 0), encoding, dtype))
         room = most
-        for batch in batches:
-            tokens, offsets = tokenizer.encode_column(batch.column("text"), separated=True)
+        for batch, tokens, offsets in encoded:
             first = 0
             while first < batch.num_rows:
                 if room <= 0:
                     finished.append(writer.commit())
-                    path = folder / shard_name(part, len(finished))
-                    writer = stack.enter_context(ShardWriter(path, encoding, tokenizer.dtype))
+                    writer = stack.enter_context(ShardWriter(folder / shard_name(part, len(finished)), encoding, dtype))
                     room = most
                 after = min(int(np.searchsorted(offsets, offsets[first] + room)), batch.num_rows)
                 start, stop = int(offsets[first]), int(offsets[after])
-                writer.write(
-                    batch.slice(first, after - first), tokens[start:stop], offsets[first : after + 1] - offsets[first]
-                )
+                bounds = offsets[first : after + 1] - offsets[first]
+                writer.write(batch.slice(first, after - first), tokens[start:stop], bounds)
                 room -= stop - start
                 first = after
         finished.append(writer.commit())
