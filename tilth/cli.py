@@ -216,6 +216,31 @@ def report(run: RunName, json: Json = False) -> None:
 
 
 @app.command()
+def export(
+    run: RunName,
+    stage: Annotated[str | None, typer.Option(help="The stage whose documents to write; by default the last.")] = None,
+    format: Annotated[str, typer.Option(help="jsonl, parquet, arrow or huggingface.")] = "jsonl",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default exports/ in the run.")] = None,
+    json: Json = False,
+) -> None:
+    """Write what leaves a stage as files for other tools, with a manifest."""
+    from typing import get_args
+
+    from tilth.corpus.writers import ExportFormat
+    from tilth.export import export as write
+    from tilth.show import showing
+
+    if format not in get_args(ExportFormat):
+        raise UserError(f"--format: found '{format}', expected one of {', '.join(get_args(ExportFormat))}")
+    with showing(json=json) as show:
+        made = write(_run_folder(run), stage, format, out, lambda done, total: show.progress("export", done, total))  # type: ignore[arg-type]
+        said = f"{made['documents']:,} documents, {made['bytes'] / 1e6:,.1f} MB of text in {len(made['files'])} files"
+        show.finished("export", f"{said}: {made['folder']}", reused=made["reused"])
+    if json:
+        print(json_module.dumps({"ok": True, **made}))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     from tilth.recipe import recipe_schema
