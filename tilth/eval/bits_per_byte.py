@@ -2,7 +2,9 @@
 
 Loss per token cannot be compared between tokenizers, bits per byte can. A document is scored alone: its context begins
 with the separator that ends every document in training, all its own tokens count and nothing else does, and long
-documents are read in windows (see ``tilth.eval.windows``). Every document keeps its figure, so that two checkpoints, or
+documents are read in windows (see ``tilth.eval.windows``). A BERT reads every window seven times, a seventh of its
+tokens hidden each time, so that each is guessed once from the rest: bits of a pseudo-likelihood, to be compared between
+BERTs only. Every document keeps its figure, so that two checkpoints, or
 two recipes, can be compared document by document; paired differences show effects that means over documents hide.
 """
 
@@ -21,12 +23,12 @@ import pyarrow.compute as pc
 from tilth.corpus.document import text_bytes, text_digests
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import fingerprint
-from tilth.eval.windows import cut_windows
+from tilth.eval.windows import cut_windows, window_length
 from tilth.tokenize.sentencepiece_bpe import Tokenizer
 from tilth.train.checkpoint import Checkpoint, read_checkpoint
 from tilth.train.launch import run_workers
 
-VERSION = 1  # raised when the same arguments give other figures
+VERSION = 2  # raised when the same arguments give other figures
 RESULT, TOKENS = "bits_per_byte.arrow", "documents.arrow"
 MOST_PROCESSES = 8  # by default: each holds the model and takes seconds to start
 
@@ -38,6 +40,7 @@ BITS = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),  # UTF-8 bytes of the text
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("bits", pa.float64(), nullable=False),  # of all its tokens
+        pa.field("correct", pa.int64(), nullable=False),  # tokens that the model would have guessed
     ]
 )
 
@@ -50,6 +53,12 @@ class SourceBits:
     bytes: int
     tokens: int
     bits: float
+    correct: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the tokens whose most probable guess was right; NaN where there is no token."""
+        return self.correct / self.tokens if self.tokens else math.nan
 
     @property
     def bits_per_byte(self) -> float:
@@ -71,10 +80,12 @@ class EvalResult:
     def sources(self, checkpoint: str) -> dict[str, SourceBits]:
         """Return the figures of every source under ``checkpoint``, sorted by name."""
         rows = self.documents.filter(pc.field("checkpoint") == checkpoint)
-        parts = [("id", "count"), ("bytes", "sum"), ("tokens", "sum"), ("bits", "sum")]
+        parts = [("id", "count"), ("bytes", "sum"), ("tokens", "sum"), ("bits", "sum"), ("correct", "sum")]
         sums = rows.group_by("source", use_threads=False).aggregate(parts)
         found = {
-            row["source"]: SourceBits(row["id_count"], row["bytes_sum"], row["tokens_sum"], row["bits_sum"])
+            row["source"]: SourceBits(
+                row["id_count"], row["bytes_sum"], row["tokens_sum"], row["bits_sum"], row["correct_sum"]
+            )
             for row in sums.to_pylist()
         }
         return dict(sorted(found.items()))
@@ -87,6 +98,7 @@ class EvalResult:
             sum(part.bytes for part in parts),
             sum(part.tokens for part in parts),
             math.fsum(part.bits for part in parts),
+            sum(part.correct for part in parts),
         )
 
 
@@ -122,12 +134,13 @@ def evaluate(
     _write(folder / TOKENS, pa.table({"tokens": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))}))
     processes = processes or min(os.cpu_count() or 1, MOST_PROCESSES)
     total = len(opened) * int(offsets[-1])
-    _score(folder, list(opened.values()), tokenizer.separator, processes, total, on_progress)
+    special = {"separator": tokenizer.separator, "mask": tokenizer.special.get("mask", -1)}
+    _score(folder, list(opened.values()), special, processes, total, on_progress)
     sizes = np.diff(offsets)
     parts = []
     for number, (name, checkpoint) in enumerate(opened.items()):
         scores = pa.concat_tables([_read(folder / f"nats-{number}-{rank}.arrow") for rank in range(processes)])
-        parts.append(_document_bits(name, documents, sizes, int(checkpoint.model["sequence_length"]), scores))
+        parts.append(_document_bits(name, documents, sizes, window_length(checkpoint.model), scores))
     result = pa.concat_tables(parts).replace_schema_metadata({"fingerprint": asked})
     _write(path, result)
     return EvalResult(result)
@@ -148,13 +161,13 @@ def _fingerprint(opened: Mapping[str, Checkpoint], tokenizer: Tokenizer, documen
 def _score(
     folder: Path,
     opened: list[Checkpoint],
-    separator: int,
+    special: Mapping[str, int],
     processes: int,
     total: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
     """Let ``processes`` workers write the nats of all windows under all checkpoints into ``folder``."""
-    job = {"checkpoints": [str(checkpoint.path) for checkpoint in opened], "documents": TOKENS, "separator": separator}
+    job = {"checkpoints": [str(checkpoint.path) for checkpoint in opened], "documents": TOKENS, **special}
     path = folder / "job.json"
     path.write_bytes(orjson.dumps(job))
     for old in folder.glob("progress-*"):
@@ -172,11 +185,14 @@ def _score(
 def _document_bits(
     name: str, documents: pa.Table, sizes: np.ndarray, sequence_length: int, scores: pa.Table
 ) -> pa.Table:
-    """Return the rows of ``BITS`` for one checkpoint. ``scores``: window and nats, in any order."""
+    """Return the rows of ``BITS`` for one checkpoint. ``scores``: window, nats and correct guesses, in any order."""
     windows = cut_windows(sizes, sequence_length)
     nats = np.full(len(windows.document), np.nan)
     nats[scores.column("window").to_numpy()] = scores.column("nats").to_numpy()
     bits = np.bincount(windows.document, weights=nats, minlength=len(sizes)) / math.log(2)
+    right = np.zeros(len(windows.document), np.int64)
+    right[scores.column("window").to_numpy()] = scores.column("correct").to_numpy()
+    correct = np.bincount(windows.document, weights=right, minlength=len(sizes)).astype(np.int64)
     rows = documents.num_rows
     columns = {
         "checkpoint": pa.array([name] * rows),
@@ -185,6 +201,7 @@ def _document_bits(
         "bytes": text_bytes(documents.column("text").combine_chunks()),
         "tokens": pa.array(sizes),
         "bits": pa.array(bits),
+        "correct": pa.array(correct),
     }
     return pa.table(columns, schema=BITS)
 
@@ -196,6 +213,8 @@ def _open(path: Path, tokenizer: Tokenizer) -> Checkpoint:
             f"{path}: trained with a vocabulary of {checkpoint.model['vocabulary_size']}, found "
             f"{tokenizer.vocabulary_size} in {tokenizer.path}; name the tokenizer of its training"
         )
+    if checkpoint.model["kind"] == "bert":
+        tokenizer.needed("mask")
     return checkpoint
 
 

@@ -5,8 +5,9 @@ doubles the work on long documents, and without it every window would begin blin
 shared out, so a result does not depend on how many processes work on it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,15 @@ def cut_windows(tokens: np.ndarray, sequence_length: int) -> Windows:
             rows.append((document, done - sequence_length, sequence_length, scored))
     columns = np.array(rows, np.int64).reshape(-1, 4).T
     return Windows(*columns)
+
+
+def window_length(model: Mapping[str, Any]) -> int:
+    """Return the inputs of a window for a model with these fields.
+
+    A GPT reads all of a window but its last token; a BERT reads that too.
+    """
+    longest = int(model["sequence_length"])
+    return longest - 1 if model["kind"] == "bert" else longest
 
 
 def cut_batches(windows: Windows, most: int) -> Iterator[np.ndarray]:

@@ -112,24 +112,23 @@ def mask_rows(
                 span_first[spans], span_last[spans] = starts[order[each]], ends[order[each]]
                 spans += 1
                 used += width
-        # one turn for every token; a span has one fate
-        turns = spans if kind == SPANS else used
+        # every token has its turn; a span has one fate, that of its first token
         turn = unit(drawn(state, number))
         number += 1
         for span in range(spans):
-            if kind == SPANS:
-                turn += 1.0 / turns
+            fate = turn
             for place in range(span_first[span], span_last[span]):
                 chosen[row, place] = True
                 if kind != SPANS:
-                    turn += 1.0 / turns
-                if turn >= 1.0:
-                    turn -= 1.0
-                if turn < masked:
+                    fate = turn
+                if fate < masked:
                     tokens[row, place] = mask
-                elif turn < masked + replaced:
+                elif fate < masked + replaced:
                     tokens[row, place] = ordinary[np.int64(drawn(state, number) % np.uint64(len(ordinary)))]
                     number += 1
+                turn += 1.0 / used
+                if turn >= 1.0:
+                    turn -= 1.0
 
 
 def span_lengths(success: float, longest: int) -> np.ndarray:

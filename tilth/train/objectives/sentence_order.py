@@ -59,7 +59,8 @@ def arrange(
     text = positions - ADDED
     for row in range(len(rows)):
         state = stream(seed, first + row, ORDER)
-        low, high = text // 4, text - text // 4
+        # as long before the cut as after it: lengths must not tell the order
+        low, high = text // 4, text - text // 4 + 1
         start = low + np.int64(drawn(state, 0) % np.uint64(high - low))
         cut = start
         # not beside a separator: what follows it is another text, in no order with what precedes it
