@@ -14,7 +14,7 @@ from tilth.corpus.chain import INDEX, Stored
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest
-from tilth.recipe import DeduplicateStep, NearRecipe, SurvivorRecipe
+from tilth.recipe import DeduplicateStep, NearRecipe, RepeatedLinesStep, RepeatedPassagesStep, SurvivorRecipe
 
 if TYPE_CHECKING:
     from tilth.filters.dedup.compare import Measure
@@ -37,6 +37,22 @@ def deduplicate(step: DeduplicateStep, sources: Sequence[str], fitting: "Fitting
 
         return [lambda head: SameWords(step.name, prefer)]
     return near_stages(step.name, step.near or NearRecipe(), prefer, fitting)
+
+
+def repeated(step: RepeatedLinesStep | RepeatedPassagesStep, sources: Sequence[str]) -> list[Callable[[Stored], Stage]]:
+    """Return what makes the stages that cut repeated lines or passages."""
+    prefer = preference(step, sources)
+    if isinstance(step, RepeatedLinesStep):
+        from tilth.filters.dedup.repeated_lines import RepeatedLines
+
+        lines = RepeatedLines(step.name, step.unit, step.run, step.minimum_words, prefer)
+        return [lambda head: lines]
+    from tilth.filters.dedup.passages import Anchors, RepeatedPassages
+
+    signal = f"{step.name}.anchors"
+    anchors = Anchors(f"{step.name}-anchors", signal, step.words)
+    passages = RepeatedPassages(step.name, signal, step.words, prefer)
+    return [lambda head: anchors, lambda head: passages]
 
 
 def preference(step: SurvivorRecipe, sources: Sequence[str]) -> "Preference":

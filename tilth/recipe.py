@@ -166,6 +166,44 @@ class DeduplicateStep(SurvivorRecipe):
         return self
 
 
+class RepeatedLinesStep(SurvivorRecipe):
+    """Cut runs of lines or paragraphs that the corpus holds more than once, all but one, as recorded edits."""
+
+    use: Literal["repeated-lines"]
+    name: Name = "repeated-lines"
+    unit: Literal["lines", "paragraphs"] = "lines"
+    run: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="units in a row that must be repeated; C4's are 3")
+    minimum_words: Annotated[int, Field(ge=0)] = Field(10, description="words below which a run is not compared")
+
+
+class RepeatedPassagesStep(SurvivorRecipe):
+    """Cut passages of so many words that the corpus holds more than once, all but one, as recorded edits."""
+
+    use: Literal["repeated-passages"]
+    name: Name = "repeated-passages"
+    words: Annotated[int, Field(ge=8, le=10_000)] = Field(50, description="least words of a passage")
+
+
+class BenchmarkRecipe(Strict):
+    """An evaluation set on disk."""
+
+    name: Name
+    path: str = Field(description="JSON lines (.jsonl, .gz, .zst) or a task of lm-eval (.yaml)")
+    fields: list[str] = Field(default_factory=list, description="fields to look for; by default every text of a record")
+
+
+class DecontaminateStep(Strict):
+    """Remove what stands in evaluation sets, and certify against which."""
+
+    use: Literal["decontaminate"]
+    name: Name = "decontaminate"
+    benchmarks: list[BenchmarkRecipe] = Field(min_length=1)
+    words: Annotated[int, Field(ge=1, le=1000)] = Field(13, description="words of an n-gram")
+    minimum_words: Annotated[int, Field(ge=1)] = Field(8, description="shorter texts of an example are not looked for")
+    share: Fraction = Field(0.2, description="of a text's n-grams: from here on a document holds the example")
+    action: Literal["drop", "cut"] = Field("drop", description="drop the document, or cut the n-grams")
+
+
 class HoldOutStep(Strict):
     """Keep a share of the documents away from training, for evaluation."""
 
@@ -352,6 +390,9 @@ Step = Annotated[
     NormaliseStep
     | RulesStep
     | DeduplicateStep
+    | RepeatedLinesStep
+    | RepeatedPassagesStep
+    | DecontaminateStep
     | HoldOutStep
     | SampleStep
     | ScoreStep
@@ -487,11 +528,12 @@ class Recipe(Strict):
         for number, step in enumerate(self.stages):
             if step.name in STEPS:
                 raise Misfit(f"'{step.name}' is a step of the run itself; choose another", "stages", number, "name")
-            if isinstance(step, DeduplicateStep):
+            if isinstance(step, DeduplicateStep) and isinstance(step.allowance, dict):
+                for name in step.allowance:
+                    _known(name, sources, "no source has the name", "stages", number, "allowance", name)
+            if isinstance(step, SurvivorRecipe):
                 for place, name in enumerate(step.priority):
                     _known(name, sources, "no source has the name", "stages", number, "priority", place)
-                for name in step.allowance if isinstance(step.allowance, dict) else ():
-                    _known(name, sources, "no source has the name", "stages", number, "allowance", name)
                 if step.quality is not None:
                     _known(step.quality, signals, "no stage before this one measures", "stages", number, "quality")
             if isinstance(step, MEASURING):

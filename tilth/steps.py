@@ -11,10 +11,13 @@ from typing import Any, Protocol
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Stage
+    DecontaminateStep,
 from tilth.recipe import (
     DeduplicateStep,
     HoldOutStep,
     NormaliseStep,
+    RepeatedLinesStep,
+    RepeatedPassagesStep,
     Recipe,
     RulesStep,
     Step,
@@ -57,6 +60,14 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
         case RulesStep():
             measure, rules = rule_stages(step)
             return [lambda head: measure, lambda head: rules]
+        case RepeatedLinesStep() | RepeatedPassagesStep():
+            from tilth.deduplication import repeated
+
+            return repeated(step, [source.name for source in recipe.sources])
+        case DecontaminateStep():
+            from tilth.decontamination import decontaminate
+
+            return decontaminate(step, fitting)
         case DeduplicateStep():
             from tilth.deduplication import deduplicate
 

@@ -127,7 +127,7 @@ def cut(batch: pa.RecordBatch, rows: pa.Table, spans: Spans, n: int, stage: str,
         ]
         if found:
             edits[row] = found
-    return _outcome(batch, edits, stage, rule)
+    return edited(batch, edits, stage, rule)
 
 
 def _covered(starts: npt.NDArray[np.int64], n: int, units: int) -> npt.NDArray[np.bool_]:
@@ -136,8 +136,8 @@ def _covered(starts: npt.NDArray[np.int64], n: int, units: int) -> npt.NDArray[n
     return np.asarray(np.cumsum(steps)[:units] > 0)
 
 
-def _outcome(batch: pa.RecordBatch, edits: dict[int, list[Edit]], stage: str, rule: str) -> Outcome:
-    """Apply the edits by row; drop the documents that they empty, with the share of bytes that stood elsewhere."""
+def edited(batch: pa.RecordBatch, edits: dict[int, list[Edit]], stage: str, rule: str) -> Outcome:
+    """Apply the edits by row, ascending; drop the documents that they empty, with the share of bytes that went."""
     if not edits:
         return Outcome(batch)
     text = batch.column("text")
