@@ -157,9 +157,7 @@ def select(
     run: RunName,
     by: Annotated[str | None, typer.Option(help="A signal; without it, what the run's own selections did.")] = None,
     keep: Annotated[float | None, typer.Option(help="Share of the bytes.")] = None,
-    size: Annotated[
-        str | None, typer.Option("--bytes", help="So many bytes, such as '64 MB', in place of --keep.")
-    ] = None,
+    size: Annotated[str | None, typer.Option("--bytes", help="So much, such as '64 MB', not a share.")] = None,
     part: Annotated[str, typer.Option(help="highest, middle or lowest.")] = "highest",
     per: Annotated[str, typer.Option(help="Groups: all, source or year.")] = "all",
     quota: Annotated[list[str] | None, typer.Option(help="GROUP=SHARE of what is kept; may be given often.")] = None,
@@ -187,9 +185,7 @@ def select(
 @app.command(name="compare-selections")
 def compare_selections(
     run: RunName,
-    signals: Annotated[
-        list[str], typer.Argument(help="Two signals or more; NAME:lowest or NAME:middle for another part.")
-    ],
+    signals: Annotated[list[str], typer.Argument(help="Two or more; NAME:lowest or NAME:middle for another part.")],
     keep: Annotated[float, typer.Option(help="Share of the bytes that each keeps.")] = 0.2,
     json: Json = False,
 ) -> None:

@@ -5,6 +5,7 @@ fingerprints, so that a moved limit scores nothing again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,8 @@ from tilth.recipe import (
 if TYPE_CHECKING:
     from tilth.eval.losses import Rung
     from tilth.filters.fasttext_capsule import Capsule
+    from tilth.selection.compare import Comparison
+    from tilth.selection.gains import Gain
     from tilth.selection.losses import Losses
     from tilth.selection.scorer import ScorerSettings
     from tilth.steps import Fitting
@@ -42,6 +45,7 @@ Make = Callable[[Stored], Stage]
 
 SCORERS, RIVALS, SELECTIONS = "scorers", "rivals", "selections"  # folders of a run, and keys in its run.json
 PLAN: Final = "plan.json"
+COMPARISON: Final = "comparison.json"
 TARGET_BYTES: Final = 200_000  # of held-out text of each target source that says which model is able
 
 
@@ -355,3 +359,109 @@ def sources(recipe: Recipe) -> list[str]:
 def asset(path: Path) -> Asset:
     """Return a file as a stage's asset."""
     return Asset(str(path), file_digest(path))
+
+
+# asked of a run that is finished
+
+
+def measured_at(root: Path, signals: Sequence[str]) -> Stored:
+    """Return the first stage of a run after which all ``signals`` are there. Raises ``UserError`` where none is."""
+    from tilth.corpus.chain import open_chain
+
+    chain = open_chain(root)
+    for stored in chain:
+        if all(name in stored.lineage.signals for name in signals):
+            return stored
+    known = sorted(name for name in (chain[-1].lineage.signals if chain else {}))
+    missing = next(name for name in signals if name not in known)
+    raise UserError(f"{root}: signal '{missing}' was not measured; this run has {', '.join(known) or 'none'}")
+
+
+def what_select(root: Path, asked: Mapping[str, Any]) -> tuple["Selected", ...]:
+    """Return what a selection by a stored signal would keep of a finished run, or what its own selections kept.
+
+    ``asked`` holds the fields of a ``select`` step; empty, the run's own selections are told.
+    """
+    from pydantic import ValidationError
+
+    from tilth.selection.bands import byte_budget, choose_bands, read_pool
+    from tilth.selection.gains import Gain, gains, kept_by
+    from tilth.selection.keep_bands import Grouping
+
+    if not asked:
+        index = orjson.loads((root / "run.json").read_bytes())
+        found = []
+        for name, folder in index.get("fitted", {}).get(SELECTIONS, {}).items():
+            plan = orjson.loads((root / folder / PLAN).read_bytes())
+            rows = [Gain(**row) for row in plan["sources"]]
+            found.append(Selected(f"{name}: {plan['part']} by {plan['signal']}", rows, plan["groups"]))
+        if not found:
+            raise UserError(f"{root}: has no stage 'select'; ask about a signal with --by and --keep")
+        return tuple(found)
+    try:
+        step = SelectStep.model_validate({"use": "select", **asked})
+    except ValidationError as error:
+        raise UserError(f"select: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+    grouping = Grouping(step.per, tuple(step.edges))
+    signals = [step.by, *([grouping.signal] if grouping.signal else [])]
+    pool = read_pool(measured_at(root, signals), step.by, grouping)
+    budget = step.bytes if step.tokens is None else int(step.tokens * (step.bytes_per_token or 0))
+    chosen = choose_bands(pool, byte_budget(pool.bytes, step.keep, budget), step.part, step.quotas, step.epochs)
+    rows = gains(pool, chosen, step.part, inverse=step.inverse)
+    kept = kept_by(pool, chosen.bands, step.part) != step.inverse
+    told = Selected(f"{step.part} by {step.by}", rows, {name: vars(share) for name, share in chosen.plan.items()})
+    return (replace(told, ids=[name.tobytes().hex() for name in pool.ids[kept]], scores=pool.scores[kept].tolist()),)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a selection keeps: a title, what each source gains, the shares of groups; ids and scores where asked."""
+
+    title: str
+    sources: "list[Gain]"
+    groups: Mapping[str, Any]
+    ids: Sequence[str] = ()
+    scores: Sequence[float] = ()
+
+    def text(self) -> str:
+        """Return it for a terminal."""
+        from tilth.selection.gains import gains_text
+
+        lines = [self.title, "", gains_text(self.sources)]
+        for name, share in self.groups.items():
+            if share["missing"] > 0 or share["epochs"] > 1:
+                lines.append(
+                    f"{name}: read {share['epochs']:.2f} times; {share['missing'] / 1e6:,.2f} MB of its quota missing"
+                )
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write ids, scores and ranks as a Parquet table, best first."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"id": pa.array(self.ids, pa.string()), "score": pa.array(self.scores, pa.float64())})
+        table = table.sort_by([("score", "descending"), ("id", "ascending")])
+        pq.write_table(table.append_column("rank", pa.array(range(1, len(table) + 1))), path, compression="zstd")
+
+
+def compare(root: Path, signals: Sequence[str], keep: float) -> "Comparison":
+    """Compare the selections by signals of a finished run and keep the answer for its report.
+
+    A signal may be written NAME:lowest or NAME:middle. Raises ``UserError`` for a signal that was not measured.
+    """
+    from tilth.selection.compare import beginnings_of, compare_selections, write_comparison
+
+    parts: dict[str, Any] = {}
+    names = []
+    for signal in signals:
+        name, _, part = signal.partition(":")
+        if part not in ("", "highest", "middle", "lowest"):
+            raise UserError(f"compare: '{signal}': expected highest, middle or lowest after the colon")
+        names.append(name)
+        parts[name] = part or "highest"
+    stored = measured_at(root, names)
+    found = compare_selections(stored, names, keep, parts)
+    wanted = [name for pair in found.agreements for name in (*pair.only_first, *pair.only_second)]
+    write_comparison(root / COMPARISON, found, beginnings_of(stored, wanted))
+    return found

@@ -19,12 +19,14 @@ from tilth.report.limits import rule_limits, score_cuts
 from tilth.report.model import Report, ScorerMetrics
 from tilth.report.recorded import read_object
 from tilth.report.scorers import scorer_metrics
+from tilth.report.selections import selections_compared
 from tilth.report.training import token_summary, training_curve
 
 RUN = "run.json"
 LOCK = "recipe.lock.yaml"
 LOG = "log.jsonl"
 REPORT = "report.json"
+COMPARISON = "comparison.json"  # of ``tilth compare-selections``
 
 
 def gather(run_folder: Path) -> Report:
@@ -61,6 +63,7 @@ def gather(run_folder: Path) -> Report:
         seconds={step: float(time) for step, time in run.get("seconds", {}).items() if step != "report"},
         recipe=recipe,
         versions=_versions(run_folder / LOCK, recipe) if recipe else {},
+        selections=selections_compared(run_folder / COMPARISON) if (run_folder / COMPARISON).is_file() else None,
     )
 
 

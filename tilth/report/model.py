@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tilth.selection.compare import Comparison
+
 Scale = Literal["linear", "logarithmic", "whole"]  # "whole": every bin is one whole number
 
 
@@ -213,6 +215,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class SelectionsCompared:
+    """Selections side by side, and the beginnings of documents that one takes and another refuses, by id."""
+
+    comparison: Comparison
+    examples: Mapping[str, Excerpt]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything the page shows. What a run did not do is empty or None, and its section is left out."""
 
@@ -236,6 +246,7 @@ class Report:
     seconds: Mapping[str, float]
     recipe: str | None  # the text of the lock file
     versions: Mapping[str, str] = field(default_factory=dict)
+    selections: SelectionsCompared | None = None
 
     @property
     def read(self) -> Amount:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tilth.report import figures, formats
 from tilth.report.excerpt import printable
 from tilth.report.model import Distribution, Report, RuleDrops, StageFlow
+from tilth.report.selections import selections_figure
 from tilth.report.svg import as_svg
 
 FOLDER = Path(__file__).parent
@@ -74,6 +75,7 @@ def sections(report: Report) -> list[tuple[str, str]]:
         ("signals", "Signals", report.signals),
         ("scores", "Scores", report.scores),
         ("scorers", "Scorers", report.scorers),
+        ("selections", "Selections", report.selections),
         ("examples", "Examples", report.dropped_examples or report.kept_examples),
         ("unreadable", "Unreadable records", report.unreadable),
         ("edits", "Edits", report.edits),
@@ -185,6 +187,12 @@ def _figures(report: Report) -> Mapping[str, object]:
         else Markup()
         for number, one in enumerate(report.scorers)
     ]
+    if report.selections:
+        drawn["selections"] = _inline(
+            selections_figure(report.selections.comparison),
+            "selections",
+            "Share of every source in the pool and in each selection. The table below has all numbers.",
+        )
     if report.training:
         alternative = (
             f"Loss over {formats.magnitude(report.training.tokens)} tokens, from {report.training.first_loss:.2f} to "
