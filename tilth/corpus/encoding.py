@@ -59,3 +59,14 @@ def detected(head: bytes) -> str:
 
         return guess_encoding(head)
     return "utf-8"
+
+
+def with_byte_order(encoding: str, head: bytes) -> str:
+    """Return UTF-16 and UTF-32 with their byte order: what the text's mark says, little-endian where it has none.
+
+    Python's decoders without an order refuse a text without a mark, and the rest of one behind a gap.
+    """
+    if encoding not in ("utf-16", "utf-32"):
+        return encoding
+    big = {"utf-16": codecs.BOM_UTF16_BE, "utf-32": codecs.BOM_UTF32_BE}[encoding]
+    return f"{encoding}-{'be' if head.startswith(big) else 'le'}"

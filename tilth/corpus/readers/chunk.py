@@ -65,7 +65,7 @@ def drops(source: str, relative: str, lost: Sequence[Lost]) -> pa.RecordBatch:
         "value": [row.value for row in lost],
         "limit": [row.limit for row in lost],
         "other": [None] * rows,
-        "detail": [f"{relative}:{row.position}: {row.reason}" for row in lost],
+        "detail": [f"{relative}:{row.position}: {' '.join(row.reason.split())}" for row in lost],
     }
     return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in DROP], schema=DROP)
 

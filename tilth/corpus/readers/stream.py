@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from typing import BinaryIO
 
-from tilth.corpus.encoding import DETECT, LOOKED_AT, UNDECODABLE, detected
+from tilth.corpus.encoding import DETECT, LOOKED_AT, UNDECODABLE, detected, with_byte_order
 from tilth.corpus.errors import UserError
 from tilth.corpus.readers.decompress import BLOCK, Gap, decompressed
 from tilth.corpus.sources import Source, SourceFile, open_unchanged
@@ -51,14 +51,13 @@ def transcoded(blocks: Iterator[bytes | Gap], source: Source) -> Iterator[bytes 
     """Turn ``blocks`` in the source's encoding, named or to be detected, into UTF-8."""
     first: list[bytes | Gap] = []
     encoding = source.encoding
-    if encoding == DETECT:
-        head = b""
-        for block in blocks:
-            first.append(block)
-            head += b"" if isinstance(block, Gap) else block
-            if len(head) >= LOOKED_AT:
-                break
-        encoding = detected(head[:LOOKED_AT])
+    head = b""
+    for block in blocks:
+        first.append(block)
+        head += b"" if isinstance(block, Gap) else block
+        if len(head) >= (LOOKED_AT if encoding == DETECT else 4):
+            break
+    encoding = with_byte_order(detected(head[:LOOKED_AT]) if encoding == DETECT else encoding, head)
     decoder = codecs.getincrementaldecoder(encoding)(UNDECODABLE)
     for block in chained(first, blocks):
         if isinstance(block, Gap):
