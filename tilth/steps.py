@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Stage
-    DecontaminateStep,
 from tilth.recipe import (
+    DecontaminateStep,
     DeduplicateStep,
     HoldOutStep,
     NormaliseStep,
+    Recipe,
     RepeatedLinesStep,
     RepeatedPassagesStep,
-    Recipe,
     RulesStep,
     Step,
     TokenizerRecipe,
