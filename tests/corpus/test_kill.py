@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,15 +31,15 @@ class Attempt:
 
     def __init__(self, root: Path, base: Path) -> None:
         home = [str(Path(__file__).parent), str(Path(tilth.__file__).parents[1])]
-        scratch = root.parent / "scratch"
-        scratch.mkdir(exist_ok=True)
+        # a short name: the pool's socket lies below it, and a socket's path has 107 bytes at most
+        self.scratch = tempfile.TemporaryDirectory(prefix="kill-")
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("killed_run.py")), str(root), str(base)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(home), "TMPDIR": str(scratch)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(home), "TMPDIR": self.scratch.name},
         )
         assert self.process.stdout is not None
         said = self.process.stdout.readline()

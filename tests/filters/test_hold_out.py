@@ -96,3 +96,10 @@ def test_the_choice_never_changes_between_versions() -> None:
     batch = batch_of(list(range(1000)))
     ids = sorted(held(HoldOut("hold-out", 0.05, 1), batch))
     assert (len(ids), xxhash.xxh3_64_hexdigest(b"".join(ids))) == (38, "75d45f3184d10040")
+
+
+def test_a_second_stage_of_the_same_seed_draws_anew() -> None:
+    batch = batch_of(list(range(20_000)))
+    first = HoldOut("for-now", 0.2, 1).apply(batch)
+    second = held(HoldOut("for-later", 0.2, 1), first.kept)
+    assert 0.18 < len(second) / first.kept.num_rows < 0.22

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from tilth.corpus.document import halves
 from tilth.corpus.ledger import splitmix
@@ -19,18 +20,20 @@ RULE = "held_out"
 
 @dataclass(frozen=True)
 class HoldOut(MapStage):
-    """Hold out a ``fraction`` of the documents (0 to 1), chosen by ``seed``."""
+    """Hold out a ``fraction`` of the documents (0 to 1), chosen by ``seed`` and the stage's name."""
 
     fraction: float
     seed: int
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     effect: ClassVar[Effect] = Effect.DROPS
     columns: ClassVar[tuple[str, ...]] = ()
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         """Drop the documents whose hash falls into the fraction."""
-        hashed = splitmix(halves(batch.column("id"))[:, 0] ^ splitmix(np.full(1, self.seed, np.uint64)))
+        # with the name, so that a second stage of the same seed draws anew and not what the first one took
+        drawn = xxhash.xxh3_64_intdigest(f"{self.seed} {self.name}".encode())
+        hashed = splitmix(halves(batch.column("id"))[:, 0] ^ splitmix(np.full(1, drawn, np.uint64)))
         place = (hashed >> np.uint64(11)) * 2.0**-53  # 53 bits make an exact double in [0, 1)
         mask = place < self.fraction
         limit = pa.array(np.full(int(mask.sum()), self.fraction))
