@@ -199,8 +199,8 @@ class DecontaminateStep(Strict):
     name: Name = "decontaminate"
     benchmarks: list[BenchmarkRecipe] = Field(min_length=1)
     words: Annotated[int, Field(ge=1, le=1000)] = Field(13, description="words of an n-gram")
-    minimum_words: Annotated[int, Field(ge=1)] = Field(8, description="shorter texts of an example are not looked for")
-    share: Fraction = Field(0.2, description="of a text's n-grams: from here on a document holds the example")
+    minimum_words: Annotated[int, Field(ge=1)] = Field(5, description="shorter texts of an example are not looked for")
+    share: Fraction = Field(0.1, description="of a text's n-grams: from here on a document holds the example")
     action: Literal["drop", "cut"] = Field("drop", description="drop the document, or cut the n-grams")
 
 
