@@ -5,12 +5,13 @@ may say that it is not there yet.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from tilth.corpus.chain import Stored
-from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Stage
+from tilth.filtering import rule_stages
 from tilth.recipe import (
     DecontaminateStep,
     DeduplicateStep,
@@ -22,12 +23,9 @@ from tilth.recipe import (
     RulesStep,
     Step,
     TokenizerRecipe,
-    TrainRecipe,
 )
 from tilth.tokenize.settings import TokenizerSettings, bytes_vocabulary
-from tilth.train.job import TrainConfig, TrainJob
-from tilth.train.layout import Layout
-from tilth.train.model import ModelConfig
+from tilth.training import check_training
 
 Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
 
@@ -58,8 +56,11 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
 
             return [lambda head: Normalise(step.name)]
         case RulesStep():
-            measure, rules = rule_stages(step)
-            return [lambda head: measure, lambda head: rules]
+            return [partial(_given, stage) for stage in rule_stages(step)]
+        case DeduplicateStep():
+            from tilth.deduplication import deduplicate
+
+            return deduplicate(step, [source.name for source in recipe.sources], fitting)
         case RepeatedLinesStep() | RepeatedPassagesStep():
             from tilth.deduplication import repeated
 
@@ -68,10 +69,6 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
             from tilth.decontamination import decontaminate
 
             return decontaminate(step, fitting)
-        case DeduplicateStep():
-            from tilth.deduplication import deduplicate
-
-            return deduplicate(step, [source.name for source in recipe.sources], fitting)
         case HoldOutStep():
             from tilth.filters.hold_out import HoldOut
 
@@ -82,6 +79,11 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
             return select(step, recipe, fitting)
 
 
+def _given(stage: Stage, head: Stored) -> Stage:
+    """Return a stage that needs nothing of the documents that enter it."""
+    return stage
+
+
 def check_settings(recipe: Recipe) -> None:
     """Raise ``UserError`` for what a step's own code refuses: presets, rules, limits, vocabularies, layouts."""
     for step in recipe.stages:
@@ -89,18 +91,7 @@ def check_settings(recipe: Recipe) -> None:
             rule_stages(step)
     if recipe.tokenizer is not None:
         tokenizer_settings(recipe.tokenizer, recipe.seed)
-    if recipe.train is not None and recipe.tokenizer is not None:
-        train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, Path("tokens"))
-
-
-def rule_stages(step: RulesStep) -> tuple[Stage, Stage]:
-    """Return what measures a preset's signals and what drops by them."""
-    from tilth.filters.apply_rules import ApplyRules
-    from tilth.filters.measure import Measure
-    from tilth.filters.rules import preset
-
-    limits = preset(step.preset).read_limits(step.limits)
-    return Measure(f"{step.name}-signals", (step.preset,)), ApplyRules(step.name, step.preset, limits, step.inverse)
+    check_training(recipe)
 
 
 def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:
@@ -114,23 +105,3 @@ def tokenizer_settings(wanted: TokenizerRecipe, seed: int) -> TokenizerSettings:
         special_tokens=tuple(wanted.special),
         lowercase=wanted.lowercase,
     )
-
-
-def train_job(wanted: TrainRecipe, seed: int, vocabulary: int, tokens: Path) -> TrainJob:
-    """Return the training run that a recipe describes, on a tokenizer's vocabulary and a folder of token shards.
-
-    Raises ``UserError`` where its numbers do not fit together.
-    """
-    job = TrainJob(
-        model=ModelConfig(vocabulary_size=vocabulary, **wanted.model.model_dump()),
-        optimisation=TrainConfig(**wanted.optimisation.model_dump()),
-        tokens=str(tokens),
-        layout=Layout(**wanted.layout.model_dump()),
-        seed=seed,
-        weights=wanted.weights,
-    )
-    try:
-        job.check()
-    except UserError as error:
-        raise UserError(f"train.{error}") from error
-    return job

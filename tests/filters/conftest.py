@@ -1,13 +1,15 @@
-"""Real texts for the tests of filters, where they lie beside the repository."""
+"""Real texts for the tests of filters, where they lie beside the repository; plain twins are imported by one name."""
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 
+sys.path.insert(0, str(Path(__file__).parent))
 CORPORA = Path(__file__).parents[2].parent / "shared/data/corpora"
 NAMES = ("biomedical_medquad", "encyclopedia_enwiki2019", "novels_eltec", "science_acl_2016plus")
 NAMES += ("statutes_us_dc", "techdocs_mscpp")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilth.corpus.errors import UserError
+from tilth.filters.spans import Spans
 from tilth.filters.texts import Texts
 
 Signals = dict[str, npt.NDArray[np.float64]]
@@ -67,7 +68,8 @@ class Preset:
     """Rules of one origin. Signals and drops bear the preset's name before the rule's: ``gopher.datatrove.words``.
 
     ``splitting`` says how words are found; ``measure`` returns one float64 array a rule, by the rule's name, with one
-    value a document. With ``inverse`` exactly those documents are kept that break at least one rule.
+    value a document. With ``inverse`` exactly those documents are kept that break at least one rule. ``edits`` finds
+    what the preset changes in the texts it lets through, where it does.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Preset:
     rules: tuple[Rule, ...]
     measure: Callable[[Texts], Signals]
     inverse: bool = False
+    edits: Callable[[Texts], Spans] | None = None
 
     @property
     def reference(self) -> str:

@@ -1,4 +1,4 @@
-"""The texts of a batch with their words and lines, split when a rule first asks and then shared by all rules."""
+"""The texts of a batch with their words, lines and paragraphs, split when a rule first asks and then shared by all."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tilth.corpus.document import utf8_buffers
-from tilth.filters.lines import Lines, split_lines
+from tilth.filters.chunks import split_chunks
+from tilth.filters.lines import Lines, split_feeds, split_lines, strip_texts
+from tilth.filters.utf8 import count_characters
 from tilth.filters.words import Words, split_words
 
 
@@ -36,3 +38,28 @@ class Texts:
     def lines(self) -> Lines:
         """The lines of all documents, split as ``str.splitlines`` does."""
         return split_lines(self.data, self.offsets)
+
+    @cached_property
+    def chunks(self) -> Words:
+        """The words of all documents, split at white space as ``str.split`` does."""
+        return split_chunks(self.data, self.offsets)
+
+    @cached_property
+    def every_line(self) -> Lines:
+        """What stands between line feeds, empty lines too, as ``text.split("\\n")`` gives it."""
+        return split_feeds(self.data, self.offsets[:-1], self.offsets[1:], 0)
+
+    @cached_property
+    def fed_lines(self) -> Lines:
+        """What stands between runs of line feeds, as ``re.split("\\n+", text)`` gives it."""
+        return split_feeds(self.data, self.offsets[:-1], self.offsets[1:], 1)
+
+    @cached_property
+    def paragraphs(self) -> Lines:
+        """What stands between runs of at least two line feeds in the text without its outer white space."""
+        return split_feeds(self.data, *strip_texts(self.data, self.offsets[:-1], self.offsets[1:]), 2)
+
+    @cached_property
+    def characters(self) -> npt.NDArray[np.int64]:
+        """The code points of every document."""
+        return count_characters(self.data, self.offsets)

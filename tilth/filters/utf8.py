@@ -9,6 +9,31 @@ import numpy as np
 from tilth.filters.kernel import kernel
 
 
+def count_characters(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Return the code points of the documents ``data[offsets[i] : offsets[i + 1]]``: int64."""
+    data = data.view()
+    data.flags.writeable = False  # the kernels are compiled for one kind of array only
+    counts = np.empty(len(offsets) - 1, np.int64)
+    _count_documents(data, offsets, counts)
+    return counts
+
+
+@kernel
+def characters_between(data: np.ndarray, start: int, end: int) -> int:
+    """Return how many code points begin from byte ``start`` to ``end``: every byte that continues none."""
+    count = 0
+    for at in range(start, end):
+        count += data[at] & 0xC0 != 0x80
+    return count
+
+
+@kernel
+def _count_documents(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> None:
+    """Count the code points of every document."""
+    for document in range(len(counts)):
+        counts[document] = characters_between(data, offsets[document], offsets[document + 1])
+
+
 @kernel
 def decode(data: np.ndarray, at: int, end: int) -> tuple[np.int64, int]:
     """Return the code point that starts at byte ``at`` < ``end``, and its width. Malformed bytes are U+FFFD, width 1.

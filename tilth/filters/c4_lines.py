@@ -1,0 +1,274 @@
+"""Judges lines as C4 does (Raffel et al. 2020, section 2.2): which stay, what goes inside them, and what ends a page.
+
+Case is folded as ``str.lower`` folds what can become one of C4's phrases: ASCII and the Kelvin sign.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tilth.filters.characters import DECIMAL, SPACE, character_classes, character_marks
+from tilth.filters.kernel import kernel
+from tilth.filters.line_edits import LineVerdicts
+from tilth.filters.lines import strip_texts
+from tilth.filters.texts import Texts
+from tilth.filters.utf8 import decode
+
+RULES: Final = ("white_space", "long_word", "no_end_mark", "few_words", "javascript", "policy", "citation")
+LONG_WORD, NO_END_MARK, FEW_WORDS, JAVASCRIPT, POLICY, CITATION = range(1, 7)
+LONGEST_WORD: Final = 1000  # characters
+PHRASES: Final = (  # the first two are no policies
+    "lorem ipsum",
+    "javascript",
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+)
+
+
+@dataclass(frozen=True)
+class C4Lines:
+    """What a peer asks of a line: so many words, counted before or after citations are taken out, and its end marks."""
+
+    name: str  # of the preset
+    fewest_words: int
+    counts_citations: bool
+    end_marks: str  # ASCII
+
+
+@dataclass(frozen=True, eq=False)
+class C4Verdicts:
+    """The verdicts on lines, and int64 counts a document: lines with "lorem ipsum", lines with a curly bracket.
+
+    The peers read up to the first such line, so lines with "lorem ipsum" after one with a bracket are not counted.
+    """
+
+    lines: LineVerdicts
+    lorem_ipsum: npt.NDArray[np.int64]
+    curly_brackets: npt.NDArray[np.int64]
+
+
+def judge_lines(texts: Texts, wanted: C4Lines) -> C4Verdicts:
+    """Judge every line (``str.splitlines``) of a batch."""
+    lines = texts.lines
+    data = texts.data.view()
+    data.flags.writeable = False  # the kernels are compiled for one kind of array only
+    begins, stops = strip_texts(data, lines.starts, lines.ends)
+    longest = int((stops - begins).max(initial=0))
+    fates = np.zeros(len(lines.starts), np.uint8)
+    counts = np.zeros((len(texts), 2), np.int64)
+    phrases, bounds, first_bytes = _phrases(PHRASES)
+    end_marks = np.zeros(256, np.bool_)
+    end_marks[list(wanted.end_marks.encode())] = True
+    _judge(
+        data,
+        lines.rows,
+        begins,
+        stops,
+        character_classes(),
+        character_marks(),
+        phrases,
+        bounds,
+        first_bytes,
+        end_marks,
+        wanted.fewest_words,
+        wanted.counts_citations,
+        np.empty(longest, np.uint8),
+        fates,
+        counts,
+    )
+    nowhere = np.zeros(0, np.int64)
+    tables = (character_classes(), character_marks())
+    room = _find_inner(data, lines.rows, begins, stops, fates, *tables, nowhere, nowhere, nowhere)
+    starts, ends, inner_rules = (np.empty(room, np.int64) for _ in range(3))
+    _find_inner(data, lines.rows, begins, stops, fates, *tables, starts, ends, inner_rules)
+    rules = [f"{wanted.name}.{rule}" for rule in RULES]
+    verdicts = LineVerdicts(lines, begins, stops, fates, starts, ends, inner_rules, rules)
+    return C4Verdicts(verdicts, counts[:, 0], counts[:, 1])
+
+
+def _phrases(phrases: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the bytes of all phrases, where each begins, and which bytes may begin one (bool, 256)."""
+    encoded = [phrase.encode() for phrase in phrases]
+    first_bytes = np.zeros(256, np.bool_)
+    first_bytes[[phrase[0] for phrase in encoded]] = True
+    data = np.frombuffer(b"".join(encoded), np.uint8)
+    return data, np.cumsum([0, *map(len, encoded)]), first_bytes
+
+
+@kernel
+def _citation(data: np.ndarray, at: int, end: int, marks: np.ndarray) -> int:
+    """Return the width of ``[12]``, ``[]``, ``[edit]`` or ``[citation needed]`` at byte ``at``, or 0."""
+    if data[at] != 91:  # [
+        return 0
+    place = at + 1
+    while place < end:
+        code, width = decode(data, place, end)
+        if marks[code] & DECIMAL == 0:
+            break
+        place += width
+    if place < end and data[place] == 93:  # ]
+        return place + 1 - at
+    if place > at + 1:
+        return 0
+    if end - at >= 6 and data[at + 1] == 101 and data[at + 2] == 100 and data[at + 3] == 105:  # edi
+        return 6 if data[at + 4] == 116 and data[at + 5] == 93 else 0  # t]
+    if end - at < 17 or data[at + 16] != 93:
+        return 0
+    spelt = (99, 105, 116, 97, 116, 105, 111, 110, 32, 110, 101, 101, 100, 101, 100)  # citation needed
+    for letter in range(15):
+        if data[at + 1 + letter] != spelt[letter]:
+            return 0
+    return 17
+
+
+@kernel
+def _judge(
+    data: np.ndarray,
+    rows: np.ndarray,
+    begins: np.ndarray,
+    stops: np.ndarray,
+    classes: np.ndarray,
+    marks: np.ndarray,
+    phrases: np.ndarray,
+    bounds: np.ndarray,
+    first_bytes: np.ndarray,
+    end_marks: np.ndarray,
+    fewest_words: int,
+    counts_citations: bool,
+    folded: np.ndarray,
+    fates: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Write the fate of every line and the two counts of every document.
+
+    ``folded`` uint8 is room for the longest line: the line in lower case and without its citations.
+    """
+    for document in range(len(rows) - 1):
+        for line in range(rows[document], rows[document + 1]):
+            at, end = begins[line], stops[line]
+            size = 0
+            words = words_after = longest = characters = 0
+            inside = inside_after = False
+            while at < end:
+                cited = _citation(data, at, end, marks)
+                if cited:  # none holds but the white space of "citation needed"
+                    if not inside:
+                        words += 1
+                        characters = 0
+                    if cited == 17:
+                        characters += 9
+                        longest = max(longest, characters)
+                        words += 1
+                        characters = 7
+                    else:
+                        for place in range(at, at + cited):
+                            characters += data[place] & 0xC0 != 0x80
+                    longest = max(longest, characters)
+                    inside = True
+                    at += cited
+                    continue
+                code, width = decode(data, at, end)
+                if classes[code] & SPACE:
+                    inside = inside_after = False
+                else:
+                    if not inside:
+                        words += 1
+                        characters = 0
+                    words_after += not inside_after
+                    inside = inside_after = True
+                    characters += 1
+                    longest = max(longest, characters)
+                if code == 0x212A:  # Kelvin
+                    folded[size] = 107
+                    size += 1
+                else:
+                    for place in range(at, at + width):
+                        byte = data[place]
+                        folded[size] = byte + 32 if 65 <= byte <= 90 else byte
+                        size += 1
+                at += width
+            if longest > LONGEST_WORD:
+                fates[line] = LONG_WORD
+                continue
+            dots = size >= 3 and folded[size - 1] == 46 and folded[size - 2] == 46 and folded[size - 3] == 46
+            if size == 0 or not end_marks[folded[size - 1]] or dots:
+                fates[line] = NO_END_MARK
+                continue
+            if (words if counts_citations else words_after) < fewest_words:
+                fates[line] = FEW_WORDS
+                continue
+            found = 0
+            bracket = False
+            for place in range(size):
+                byte = folded[place]
+                bracket = bracket or byte == 123
+                if not first_bytes[byte]:
+                    continue
+                for phrase in range(len(bounds) - 1):
+                    width = bounds[phrase + 1] - bounds[phrase]
+                    if phrases[bounds[phrase]] != byte or place + width > size:
+                        continue
+                    same = 1
+                    while same < width and folded[place + same] == phrases[bounds[phrase] + same]:
+                        same += 1
+                    if same == width:
+                        found |= 1 << phrase
+            if found & 1 and counts[document, 1] == 0:
+                counts[document, 0] += 1
+            if found & 2:
+                fates[line] = JAVASCRIPT
+                continue
+            counts[document, 1] += bracket
+            if found >> 2:
+                fates[line] = POLICY
+
+
+@kernel
+def _find_inner(
+    data: np.ndarray,
+    rows: np.ndarray,
+    begins: np.ndarray,
+    stops: np.ndarray,
+    fates: np.ndarray,
+    classes: np.ndarray,
+    marks: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    rules: np.ndarray,
+) -> int:
+    """Write the citations in lines that stay where there is room, and return how many there are.
+
+    White space that they leave at the beginning of a document goes too.
+    """
+    room = len(starts) > 0
+    count = 0
+    for document in range(len(rows) - 1):
+        leading = True  # nothing of the document stays so far
+        for line in range(rows[document], rows[document + 1]):
+            if fates[line]:
+                continue
+            at, end = begins[line], stops[line]
+            while at < end:
+                cited = _citation(data, at, end, marks)
+                rule = CITATION
+                width = cited
+                if not cited:
+                    code, width = decode(data, at, end)
+                    if leading and classes[code] & SPACE:
+                        cited = width
+                        rule = 0
+                    else:
+                        leading = False
+                if cited:
+                    if room:
+                        starts[count], ends[count], rules[count] = at, at + cited, rule
+                    count += 1
+                at += width
+    return count
