@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from tilth.corpus.chain import INDEX, Stored
+from tilth.corpus.chain import INDEX, Stored, open_chain
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest
@@ -18,10 +18,12 @@ from tilth.recipe import DeduplicateStep, NearRecipe, RepeatedLinesStep, Repeate
 
 if TYPE_CHECKING:
     from tilth.filters.dedup.compare import Measure
+    from tilth.filters.dedup.signatures import Signatures
     from tilth.filters.dedup.survivor import Preference
     from tilth.steps import Fitting
 
 CLUSTERS: Final = "clusters"  # the folder of what is fitted, and its key in run.json
+KNOWN: Final = "known"  # likewise, of the indexes of earlier runs
 FEWEST: Final = 100  # documents of a source below which its losses are no alarm: one copied page is 10 % of ten
 
 
@@ -99,17 +101,36 @@ def near_stages(
         path = folder / REMOVALS
         return RemoveDuplicates(name, Asset(str(path), file_digest(path)), near.threshold)
 
-    make: list[Callable[[Stored], Stage]] = [
-        lambda head: Signatures(f"{name}-signatures", signal, shingling, near.hashes, near.bits),
-        lambda head: Candidates(
-            f"{name}-candidates", name, signal, prefer, near.bands, near.rows, near.bits, near.hubs
-        ),
-    ]
+    signatures = Signatures(f"{name}-signatures", signal, shingling, near.hashes, near.bits)
+    make: list[Callable[[Stored], Stage]] = [lambda head: signatures]
+    if near.against:
+        make.append(lambda head: known(head, name, signatures, near, fitting))
+    make.append(
+        lambda head: Candidates(f"{name}-candidates", name, signal, prefer, near.bands, near.rows, near.bits, near.hubs)
+    )
     if near.verify == "signature":
         make.append(lambda head: CompareSignatures(f"{name}-compare", name, signal, near.bits))
     elif compared:
         make.append(lambda head: CompareShingles(f"{name}-compare", name, shingling, measure))
     return [*make, remove]
+
+
+def known(head: Stored, name: str, signatures: "Signatures", near: NearRecipe, fitting: "Fitting") -> Stage:
+    """Return the stage that removes what earlier runs hold. Raises ``UserError`` where one cannot be compared with."""
+    from tilth.filters.dedup.known import RemoveKnown, known_digest, signature_stage, write_known
+
+    ends = [signature_stage(open_chain(fitting.folder / path), signatures.describe()) for path in near.against]
+    settings = {
+        "ends": [(stored.manifest.fingerprint, signal) for stored, signal in ends],
+        "bands": near.bands,
+        "rows": near.rows,
+    }
+    folder = fitting.fitted(
+        KNOWN, name, settings, head, lambda place: write_known(place, ends, near.bands, near.rows, near.bits)
+    )
+    index = Asset(str(folder), known_digest(folder))
+    shape = (near.bands, near.rows, near.bits, near.hubs)
+    return RemoveKnown(f"{name}-known", signatures.signal, index, near.threshold, *shape)
 
 
 def check_losses(step: DeduplicateStep, stored: Stored) -> None:

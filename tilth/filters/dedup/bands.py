@@ -17,23 +17,23 @@ def catch_probability(similarity: float | npt.NDArray[np.float64], bands: int, r
     return np.asarray(1.0 - (1.0 - np.asarray(similarity, np.float64) ** rows) ** bands)
 
 
-def band_keys(values: npt.NDArray[np.unsignedinteger], bands: int, rows: int) -> npt.NDArray[np.uint64]:
+def band_keys(values: npt.NDArray[np.unsignedinteger], bands: int, rows: int, first: int = 0) -> npt.NDArray[np.uint64]:
     """Return one 128-bit key a document and band: uint64 of shape (documents, bands, 2).
 
     ``values`` are signatures of at least ``bands * rows`` values; what is over is not used. A key holds the number of
-    its band, so that equal values in different bands do not meet.
+    its band, counted from ``first``, so that equal values in different bands do not meet.
     """
     keys = np.empty((len(values), bands, 2), np.uint64)
-    _fold(values.astype(np.uint64), rows, keys)
+    _fold(values[:, : bands * rows].astype(np.uint64), rows, first, keys)
     return keys
 
 
 @kernel
-def _fold(values: np.ndarray, rows: int, keys: np.ndarray) -> None:
+def _fold(values: np.ndarray, rows: int, first: int, keys: np.ndarray) -> None:
     """Fold the values of every band into two words by multiplication and the finaliser of splitmix64."""
     for document in range(keys.shape[0]):
         for band in range(keys.shape[1]):
-            low, high = np.uint64(band + 1), np.uint64(~np.uint64(band))
+            low, high = np.uint64(first + band + 1), np.uint64(~np.uint64(first + band))
             for row in range(rows):
                 value = values[document, band * rows + row]
                 low = np.uint64((low ^ value) * np.uint64(0xBF58476D1CE4E5B9))

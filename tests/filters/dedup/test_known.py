@@ -1,0 +1,75 @@
+"""A new dump loses what an earlier run kept, by signatures alone; the earlier text may be gone."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from copies import changed, prose
+
+from tilth.corpus.chain import Stored
+from tilth.corpus.document import document_id
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Asset
+from tilth.corpus.store import DROPS, part_name, read_arrow
+from tilth.filters.dedup.known import RULE, RemoveKnown, known_digest, signature_stage, write_known
+from tilth.filters.dedup.same_words import SameWords
+from tilth.filters.dedup.signatures import Shingling, Signatures
+from tilth.filters.dedup.survivor import Preference
+
+Run = Callable[..., Stored]
+
+
+def drops(stored: Stored) -> dict[bytes, dict[str, object]]:
+    return {
+        row["id"]: row
+        for part in range(stored.parts)
+        for batch in read_arrow(stored.folder / DROPS / part_name(part), missing_is_empty=True)
+        for row in batch.to_pylist()
+    }
+
+
+def remove(folder: Path, old: Stored) -> Callable[[Stored], RemoveKnown]:
+    end = signature_stage(old.stages(), Signatures("other name", "other.signal").describe())
+    folder.mkdir(exist_ok=True)
+    write_known(folder, [end], 14, 8, 32)
+    return lambda head: RemoveKnown("known", "s", Asset(str(folder), known_digest(folder)), 0.8)
+
+
+def test_a_new_dump_loses_what_the_old_one_kept_without_its_text(run_stages: Run, tmp_path: Path) -> None:
+    texts = [prose(number, 120) for number in range(40)]
+    old_rows = [{"id": f"old{number}", "text": text, "date": "2020"} for number, text in enumerate(texts)]
+    old_rows.append({"id": "copy", "text": texts[0], "date": "2019"})
+    stages = [
+        lambda head: Signatures("signatures", "old.s"),
+        lambda head: SameWords("words", Preference()),
+    ]
+    old = run_stages({"old": old_rows}, stages, name="old")
+    make = remove(tmp_path / "index", old)
+    for path in (tmp_path / "old/stages").glob("00-read-*/part-*.arrow"):
+        path.unlink()
+    shutil.rmtree(tmp_path / "old-input")
+    new_rows = [
+        {"id": f"same{number}", "text": changed(texts[number], number, number % 2), "date": "2024"}
+        for number in range(0, 40, 2)
+    ]
+    new_rows += [{"id": f"new{number}", "text": prose(1000 + number, 120), "date": "2024"} for number in range(20)]
+    new_rows.append({"id": "empty", "text": "", "date": "2024"})
+    new = run_stages({"new": new_rows}, [lambda head: Signatures("signatures", "s"), make], name="new")
+    gone = drops(new)
+    assert set(gone) == {document_id("new", f"same{number}") for number in range(0, 40, 2)}
+    for number in range(0, 40, 2):
+        drop = gone[document_id("new", f"same{number}")]
+        assert drop["rule"] == RULE
+        assert drop["other"] == document_id("old", f"old{number}")  # of the two equal ones the older went
+        assert drop["value"] >= drop["limit"] == 0.8
+
+
+def test_signatures_of_other_settings_are_refused(run_stages: Run) -> None:
+    rows = [{"id": "a", "text": "some words", "date": "2020"}]
+    old = run_stages({"old": rows}, [lambda head: Signatures("signatures", "s", Shingling("words", 3))], name="old")
+    with pytest.raises(UserError, match="differ in 'shingling'"):
+        signature_stage(old.stages(), Signatures("signatures", "s").describe())
+    none = run_stages({"old": rows}, [], name="none")
+    with pytest.raises(UserError, match="no signatures in this run"):
+        signature_stage(none.stages(), Signatures("signatures", "s").describe())
