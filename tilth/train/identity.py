@@ -39,6 +39,11 @@ def seed_manifest(job: TrainJob) -> dict[str, Any]:
     return _described(0, 0, 0, _beginning(job), job.model)
 
 
+def imported_manifest(model: ModelConfig, files: Mapping[str, str]) -> dict[str, Any]:
+    """Describe the checkpoint of weights that were trained elsewhere; ``files``: their digests by name."""
+    return _described(0, 0, 0, {"model": dataclasses.asdict(model), "imported": dict(files)}, model)
+
+
 def identity(job: TrainJob, data: str) -> dict[str, Any]:
     """Return all that decides the run of ``job`` over the sample order with the fingerprint ``data``."""
     return {

@@ -53,8 +53,8 @@ def test_the_cut_is_never_beside_a_document_end() -> None:
     batch = objective(2).collate(rows, 0)
     for row, labels in zip(rows, batch.labels, strict=True):
         text = row[:61].tolist()
-        cuts = [cut for cut in range(15, 46) if _arranged(text, cut) in (labels.tolist(),)] + [
-            cut for cut in range(15, 46) if _arranged(text, cut, exchanged=True) == labels.tolist()
+        cuts = [cut for cut in range(15, 47) if _arranged(text, cut) in (labels.tolist(),)] + [
+            cut for cut in range(15, 47) if _arranged(text, cut, exchanged=True) == labels.tolist()
         ]
         assert cuts
         assert all(text[cut - 1] != SEPARATOR and text[cut] != SEPARATOR for cut in cuts)
