@@ -56,6 +56,8 @@ class FusedAttention(MegatronModule):
             raise NotImplementedError("FusedAttention takes no attention bias and no packed sequences")
         # (positions, batch, heads, width) -> (batch, heads, positions, width)
         query, key, value = (x.permute(1, 2, 0, 3) for x in (query, key, value))
+        # Reading on from remembered keys, Megatron says that the one new position may look everywhere.
+        causal = self.causal and attention_mask is None and attn_mask_type != AttnMaskType.no_mask
         dropout = self.dropout if self.training else 0.0
         # Heads on different ranks must draw different noise; under sequence parallelism the whole block already does.
         own_noise = dropout > 0.0 and not self.config.sequence_parallel
@@ -66,7 +68,7 @@ class FusedAttention(MegatronModule):
                 value,
                 attn_mask=None if attention_mask is None else ~attention_mask,
                 dropout_p=dropout,
-                is_causal=self.causal and attention_mask is None,
+                is_causal=causal,
                 scale=self.scale,
                 enable_gqa=query.shape[1] != key.shape[1],
             )
