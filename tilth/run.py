@@ -34,7 +34,8 @@ from tilth.recipe import (
     TokenizerRecipe,
     TrainRecipe,
 )
-from tilth.steps import check_settings, stages, tokenizer_settings, train_job
+from tilth.steps import check_settings, stages, tokenizer_settings
+from tilth.training import train_job
 
 PACKAGES = (
     "tilth",
@@ -300,12 +301,21 @@ class Run:
         from tilth.selecting import mixture_weights
         from tilth.train import launch
 
-        vocabulary = self.tokenizer.vocabulary_size
         if not wanted.weights:
             wanted = wanted.model_copy(update={"weights": mixture_weights(self.recipe, self.index.fitted, self.root)})
-        job = train_job(wanted, self.recipe.seed, vocabulary, self.tokens.folder)
-        own = fingerprint("train", dataclasses.replace(job, tokens=self.tokens.digest))
-        folder = self.root / "models" / f"gpt-{own[:6]}"
+        job = train_job(
+            wanted,
+            self.recipe.seed,
+            self.tokenizer.vocabulary_size,
+            self.tokens.folder,
+            tokenizer=self.tokenizer.path,
+            held_out=self._held_out_tokens() if wanted.optimisation.evaluate_tokens else None,
+            base=self.base,
+        )
+        # the shards' digest knows their tokenizer; what a run looks at on its way does not change it
+        own = fingerprint("train", dataclasses.replace(job, tokens=self.tokens.digest, tokenizer=None, held_out=None))
+        folder = self.root / "models" / f"{job.model.kind}-{own[:6]}"
+        self.model_kind = job.model.kind
         steps = job.optimisation.steps
         if self.dry:
             raise NotStored("train")
@@ -327,6 +337,17 @@ class Run:
         }
         return f"{job.model.parameters:,} parameters, loss {log[0]['loss']:.3f} -> {log[-1]['loss']:.3f}"
 
+    def _held_out_tokens(self) -> Path:
+        from tilth.eval.held_out import held_out_documents
+        from tilth.eval.held_out_tokens import held_out_tokens
+
+        wanted = self.recipe.evaluate or EvaluateRecipe()
+        if self.dry:
+            return self.root  # where they would go does not matter to a plan
+        table = held_out_documents(self.held_out, wanted.bytes_per_source)
+        own = fingerprint(self.tokens.digest, wanted.bytes_per_source, [stored.folder.name for stored in self.held_out])
+        return held_out_tokens(table, self.tokenizer, self.root / "tokens" / f"held-out-{own[:6]}")
+
     def _evaluate(self, wanted: EvaluateRecipe) -> str:
         from tilth.eval.bits_per_byte import evaluate
         from tilth.eval.held_out import held_out_documents
@@ -347,8 +368,13 @@ class Run:
             | {"all": round(result.total(name).bits_per_byte, 6)}
             for name in result.checkpoints
         }
-        before, after = (result.total(name).bits_per_byte for name in ("before", "after"))
-        return f"{before:.3f} -> {after:.3f} bits per byte on {documents.num_rows:,} held-out documents"
+        before, after = (result.total(name) for name in ("before", "after"))
+        self.outputs["accuracy"] = {"before": round(before.accuracy, 6), "after": round(after.accuracy, 6)}
+        guessed = "hidden" if self.model_kind == "bert" else "next"
+        return (
+            f"{before.bits_per_byte:.3f} -> {after.bits_per_byte:.3f} bits per byte, {guessed} token guessed "
+            f"{before.accuracy:.1%} -> {after.accuracy:.1%}, on {documents.num_rows:,} held-out documents"
+        )
 
     def _report(self) -> str:
         from tilth.report import write_report
