@@ -1,7 +1,9 @@
 """Damage is data: whatever is done to a file, what can be read is read, and the loss is one line that says where."""
 
+import bz2
 import gzip
 import json
+import lzma
 import random
 import tracemalloc
 import zlib
@@ -40,6 +42,10 @@ FILES = {
     "plain.jsonl": BODY,
     "one.jsonl.gz": gzip.compress(BODY, mtime=0),
     "many.jsonl.gz": b"".join(gzip.compress(BODY[i : i + 3000], mtime=0) for i in range(0, len(BODY), 3000)),
+    "one.jsonl.bz2": bz2.compress(BODY),
+    "many.jsonl.bz2": b"".join(bz2.compress(BODY[i : i + 3000]) for i in range(0, len(BODY), 3000)),
+    "one.jsonl.xz": lzma.compress(BODY),
+    "many.jsonl.xz": b"".join(lzma.compress(BODY[i : i + 3000]) for i in range(0, len(BODY), 3000)),
     "one.jsonl.zst": zstd(BODY, True),
     "many.jsonl.zst": b"".join(zstd(BODY[i : i + 3000], False) for i in range(0, len(BODY), 3000)),
     "snappy.parquet": parquet(),

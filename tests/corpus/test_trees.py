@@ -37,9 +37,10 @@ def test_a_text_file_is_a_document(tmp_path: Path) -> None:
 
 def test_front_matter_becomes_fields(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("---\ntitle: Soil\ndate: 2020-01-02\ntags: [a, b]\n---\n# Soil\n\nIt lives.\n")
-    (document,) = read(Source("x", ("*.md",)), tmp_path).documents
+    (document,) = read(Source("x", ("*.md",), date="date"), tmp_path).documents
+    assert document["date"] == "2020-01-02"
     assert document["text"] == "# Soil\n\nIt lives.\n"
-    assert document["metadata"] == '{"date":"2020-01-02","path":"a.md","tags":["a","b"],"title":"Soil"}'
+    assert document["metadata"] == '{"path":"a.md","tags":["a","b"],"title":"Soil"}'
 
 
 @pytest.mark.parametrize(

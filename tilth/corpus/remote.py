@@ -122,10 +122,8 @@ def filesystem(source: str, url: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        protocol = url.split("://")[0]
-        raise UserError(
-            f"source {source!r}: {url!r} needs a driver for {protocol}; install it with: pip install 'tilth[remote]'"
-        ) from error
+        driver = "gcsfs" if url.startswith(("gs://", "gcs://")) else "'tilth[remote]'"
+        raise UserError(f"source {source!r}: {url!r} needs a driver; install it with: pip install {driver}") from error
     except ValueError as error:
         raise UserError(f"source {source!r}: {url!r}: {error}; expected s3://, gs://, hf:// or http(s)://") from error
     return files, path

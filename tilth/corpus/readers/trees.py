@@ -5,7 +5,7 @@ A document that is cut in the middle is no document, so damage costs the file. T
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -69,7 +69,12 @@ def whole(source: Source, piece: Slice) -> bytes | Lost:
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few lines of them can name a value a billion times."""
+    """Safe YAML without aliases, of which a few lines can name a value a billion times; dates stay as they are."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse an alias, build anything else."""
