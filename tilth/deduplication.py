@@ -4,26 +4,39 @@ Near-duplicates take five stages: signatures, candidates, comparison (each store
 the last line of this list), clusters, which are fitted to the stored similarities in the driver, and the removal.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 
 from tilth.corpus.chain import INDEX, Stored, open_chain
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import Asset, Stage
+from tilth.corpus.stage import Asset, GroupStage, Stage
 from tilth.corpus.store import file_digest
-from tilth.recipe import DeduplicateStep, NearRecipe, RepeatedLinesStep, RepeatedPassagesStep, SurvivorRecipe
+from tilth.recipe import (
+    DeduplicateStep,
+    NearRecipe,
+    Recipe,
+    RepeatedLinesStep,
+    RepeatedPassagesStep,
+    SurvivorRecipe,
+)
 
 if TYPE_CHECKING:
     from tilth.filters.dedup.compare import Measure
     from tilth.filters.dedup.signatures import Signatures
     from tilth.filters.dedup.survivor import Preference
+    from tilth.inputs import Inputs
     from tilth.steps import Fitting
 
 CLUSTERS: Final = "clusters"  # the folder of what is fitted, and its key in run.json
 KNOWN: Final = "known"  # likewise, of the indexes of earlier runs
+SHOWN: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # similarities at which a curve is told
+PROBE_EVERY: Final = 1000  # parts
+NOWHERE: Any = None  # what is fitted, where nothing is
 FEWEST: Final = 100  # documents of a source below which its losses are no alarm: one copied page is 10 % of ten
 
 
@@ -149,6 +162,72 @@ def check_losses(step: DeduplicateStep, stored: Stored) -> None:
                 f"({lost / entered:.1%}), the allowance is {allowed:.1%}; look at 'tilth clusters' and "
                 f"{stored.folder / 'drops'}, then raise 'allowance' or change the step"
             )
+
+
+def curves(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Return, for every step that removes near-duplicates, its threshold and which share of pairs its bands find."""
+    from tilth.filters.dedup.bands import catch_probability
+
+    found = {}
+    for step in recipe.stages:
+        if isinstance(step, DeduplicateStep) and step.by == "near":
+            near = step.near or NearRecipe()
+            caught = catch_probability(np.array(SHOWN), near.bands, near.rows).tolist()
+            points = [{"similarity": one, "caught": round(value, 4)} for one, value in zip(SHOWN, caught, strict=True)]
+            found[step.name] = {"threshold": near.threshold, "points": points}
+    return found
+
+
+def deduplication_disk(recipe: Recipe, inputs: "Inputs", size: int) -> int:
+    """Estimate the bytes of disk that deduplication needs beyond the texts, for input of ``size`` bytes of text.
+
+    Signatures stay; of the spills only the largest counts, since each is gone before the next. How many documents there
+    are is estimated from a probe of the input.
+    """
+    steps = [
+        step for step in recipe.stages if isinstance(step, DeduplicateStep | RepeatedLinesStep | RepeatedPassagesStep)
+    ]
+    if not steps:
+        return 0
+    documents = math.ceil(size / probe(inputs))
+    kept, spills = 0, [0]
+    sources = [source.name for source in recipe.sources]
+    for step in steps:
+        near = (step.near or NearRecipe()) if isinstance(step, DeduplicateStep) and step.by == "near" else None
+        if near is not None:
+            kept += documents * near.hashes * near.bits // 8
+        for make in planned(step, sources):
+            if isinstance(make, GroupStage):
+                spills.append(make.keyed_bytes(documents, size))
+    return kept + max(spills)
+
+
+def planned(step: "DeduplicateStep | RepeatedLinesStep | RepeatedPassagesStep", sources: Sequence[str]) -> list[Stage]:
+    """Return the stages of a step that need nothing fitted."""
+    if isinstance(step, RepeatedLinesStep | RepeatedPassagesStep):
+        return [make(NOWHERE) for make in repeated(step, sources)]
+    if step.by != "near":
+        return [make(NOWHERE) for make in deduplicate(step, sources, NOWHERE)]
+    near = (step.near or NearRecipe()).model_copy(update={"against": []})
+    return [make(NOWHERE) for make in near_stages(step.name, near, preference(step, sources), NOWHERE)[:-1]]
+
+
+def probe(inputs: "Inputs") -> float:
+    """Return the mean bytes of text of a document: from the first slice of every thousandth part, 0.1 % of the input.
+
+    Of every source one part at least is looked at.
+    """
+    from tilth.corpus.readers import read_part
+
+    first = {part.source: part for part in reversed(inputs.parts)}
+    chosen = [*first.values(), *(part for part in inputs.parts[PROBE_EVERY - 1 :: PROBE_EVERY])]
+    documents = size = 0
+    for part in chosen:
+        for chunk in read_part(inputs.sources, part):
+            documents += chunk.documents.num_rows
+            size += sum(chunk.documents.column("bytes").to_pylist())
+            break
+    return max(1.0, size / max(1, documents))
 
 
 def cluster_report(root: Path, count: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tilth.corpus.chain import NotStored
 from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.readers import check_fields, first_record_of
+from tilth.deduplication import curves, deduplication_disk
 from tilth.inputs import Inputs, find_inputs
 from tilth.recipe import Recipe, load_recipe
 from tilth.run import Run
@@ -19,6 +20,7 @@ from tilth.steps import check_settings
 # level 1 takes 0.3 to 0.45 of the text each time it is written, tokens of an 8,192-piece vocabulary 0.45 to 0.6.
 STORED_TEXT = 0.45
 STORED_TOKENS = 0.6
+REWRITING = ("normalise", "repeated-lines", "repeated-passages")
 EXPANSION = {
     "gz": 4.0,
     "bz2": 4.5,
@@ -59,6 +61,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
         "bytes_in": inputs.bytes,
         "disk_needed": needed,
         "disk_free": free,
+        "curves": curves(recipe),
         "steps": [{"name": name, "stored": found} for name, found in stored.items()],
     }
 
@@ -92,9 +95,9 @@ def nearest_folder(path: Path) -> Path:
 def disk_needed(recipe: Recipe, inputs: Inputs) -> int:
     """Estimate the bytes that a run writes, from the size of its input."""
     text = sum(file.size * EXPANSION[file.compression] for file in inputs.files)
-    copies = 1 + sum(step.use == "normalise" for step in recipe.stages)
+    copies = 1 + sum(step.use in REWRITING for step in recipe.stages)
     tokens = STORED_TOKENS if recipe.tokenizer else 0.0
-    return int(text * (copies * STORED_TEXT + tokens))
+    return int(text * (copies * STORED_TEXT + tokens)) + deduplication_disk(recipe, inputs, int(text))
 
 
 def stored_steps(recipe: Recipe, base: Path, root: Path) -> dict[str, bool]:
@@ -120,6 +123,9 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines += [f"          {key}: {value}" for key, value in source["first"].items()]
     lines += ["", "steps"]
     lines += [f"  {'stored' if step['stored'] else 'to do ':<6}  {step['name']}" for step in plan["steps"]]
+    for name, curve in plan["curves"].items():
+        shown = ", ".join(f"{point['similarity']:g}: {point['caught']:.1%}" for point in curve["points"])
+        lines += ["", f"{name}: goes from {curve['threshold']:g} on; share of pairs found, by similarity", f"  {shown}"]
     lines += [
         "",
         f"{plan['bytes_in'] / 1e6:,.1f} MB in, {plan['parts']} parts; "
