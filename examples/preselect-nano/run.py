@@ -11,7 +11,7 @@ every source, the bad ones too.
 A third of the pool is made bad on purpose: words shuffled, boilerplate, other languages. The texts are those of the
 folder ../shared/data beside the repository; nothing of them is written outside ``--folder``.
 
-``--quick`` is for a look at the machinery: a fifth of the documents and a fourth of the steps.
+``--quick`` is for a look at the machinery: a fifth of the documents, a smaller model, a fifth of the steps.
 """
 
 import argparse
@@ -56,12 +56,14 @@ class Scale:
     bad: int  # of each kind
     sample: int  # scored by the ladder, of each source
     ladder: tuple[tuple[int, int, int], ...]
-    steps: int  # of every final training
+    final: tuple[int, int, int]  # layers, width and steps of every final training
     held_out: float
 
 
-FULL = Scale(2200, 2270, 300, ((1, 16, 100), (1, 32, 150), (2, 48, 250), (2, 64, 400), (3, 96, 600)), 400, 0.05)
-QUICK = Scale(500, 450, 80, ((1, 16, 25), (1, 32, 40), (2, 48, 60), (2, 64, 90), (3, 96, 120)), 100, 0.08)
+FULL = Scale(
+    2200, 2270, 300, ((1, 16, 100), (1, 32, 150), (2, 48, 250), (2, 64, 400), (3, 96, 600)), (2, 64, 400), 0.05
+)
+QUICK = Scale(500, 450, 80, ((1, 16, 25), (1, 32, 40), (2, 48, 60), (2, 64, 90), (3, 96, 120)), (1, 48, 80), 0.08)
 SEQUENCE, BATCH, VOCABULARY = 128, 16, 2560  # pieces: the languages bring 1,500 characters
 
 
@@ -295,7 +297,7 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
         say(f"{method}: {account.documents_out} documents, {account.bytes_out / 1e6:.2f} MB")
         for seed in SEEDS:
             place = folder / "models" / f"{method}-{seed}"
-            checkpoints[f"{method}-{seed}"] = trained(place, run.tokens.folder, vocabulary, (2, 64, scale.steps), seed)
+            checkpoints[f"{method}-{seed}"] = trained(place, run.tokens.folder, vocabulary, scale.final, seed)
         say(f"{method}: {len(SEEDS)} models trained")
         held_out = run.held_out
     texts = held_out_documents(held_out, 10**9)
@@ -313,7 +315,7 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
             str(name): int(count) for name, count in zip(*np.unique(sources, return_counts=True), strict=True)
         },
         "seconds": round(time.perf_counter() - started),
-        "tokens": scale.steps * BATCH * SEQUENCE,
+        "tokens": scale.final[2] * BATCH * SEQUENCE,
         "kept_bytes": kept,
         "predictive": {**scorer["predictive"], "auc": scorer["auc"], "training": scorer["positive"]},
         "result": verdict(bits, sources, sizes),
@@ -323,7 +325,7 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
 def main() -> None:
     """Run and print; exits with 1 where something is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a fifth of the documents, a fourth of the steps")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the documents, a fifth of the steps")
     parser.add_argument("--folder", type=Path, default=Path("runs/preselect-nano"))
     options = parser.parse_args()
     try:

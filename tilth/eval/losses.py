@@ -89,6 +89,7 @@ def huggingface_losses(path: Path, documents: pa.Table, on_progress: Progress | 
     """
     try:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise UserError(f"{path}: a Hugging Face folder needs the package 'transformers'; install it") from error
@@ -99,7 +100,7 @@ def huggingface_losses(path: Path, documents: pa.Table, on_progress: Progress | 
         model: Any = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{path}: not a causal model ({' '.join(str(error).split())[:160]})") from error
     model.eval()
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
