@@ -6,6 +6,7 @@ Everything that takes long to import is imported inside the command that needs i
 import json as json_module
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +96,7 @@ def why(
     id: Annotated[str, typer.Argument(help="The document's id, or its first hex digits.")],
     run: Annotated[str | None, typer.Option(help="A run folder or name; by default the latest under runs/.")] = None,
     source: Annotated[str | None, typer.Option(help="Take ID as the record's own id in this source.")] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Show every edit in its place in the text.")] = False,
     json: Json = False,
 ) -> None:
     """Tell one document's story: every stage, signal, verdict and edit."""
@@ -103,26 +105,62 @@ def why(
     from tilth.corpus.chain import open_chain
     from tilth.corpus.document import document_id
     from tilth.corpus.why import why as explain
-    from tilth.stories import story_text
+    from tilth.stories import diff_text, story_text
 
     root = _run_folder(run) if run else _latest_run()
     story = explain(open_chain(root), document_id(source, id).hex() if source else id)
-    print(json_module.dumps(dataclasses.asdict(story)) if json else story_text(story))
+    print(json_module.dumps(dataclasses.asdict(story)) if json else diff_text(story) if diff else story_text(story))
 
 
 @app.command(name="what-if")
 def what_if(
     run: RunName,
-    limits: Annotated[list[str], typer.Argument(help="RULE=LIMIT or RULE=LOW..HIGH, one or more.")],
+    limits: Annotated[list[str] | None, typer.Argument(help="RULE=LIMIT or RULE=LOW..HIGH, one or more.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="RULE=FROM..TO: move one limit from here to there.")] = None,
+    points: Annotated[int, typer.Option(min=2, max=1000, help="Limits of a sweep.")] = 20,
+    side: Annotated[str | None, typer.Option(help="low or high: which of a rule's two limits moves.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the sweep into this file, a curve for each source.")] = None,
     json: Json = False,
 ) -> None:
     """Count what a changed limit would keep, by source, from stored signals: no text is read."""
     from tilth.corpus.chain import open_chain
+    from tilth.filters.what_if import sweep as sweep_over
     from tilth.filters.what_if import what_if as ask
     from tilth.stories import what_if_text
 
-    answer = ask(open_chain(_run_folder(run)), limits)
+    if side not in (None, "low", "high"):
+        raise UserError(f"--side: found '{side}', expected low or high")
+    if (sweep is None) == (not limits):
+        raise UserError("what-if: expected limits such as words=40.., or --sweep words=10..100")
+    if sweep is not None:
+        from tilth.retention import draw_sweep, sweep_limits, sweep_text
+
+        rule, asked = sweep_limits(sweep, points, side)
+        swept = sweep_over(open_chain(_run_folder(run)), rule, asked)
+        if svg is not None:
+            draw_sweep(swept, svg)
+        print(json_module.dumps(swept.to_json()) if json else sweep_text(swept))
+        return
+    answer = ask(open_chain(_run_folder(run)), limits or [])
     print(json_module.dumps(answer.to_json()) if json else what_if_text(answer))
+
+
+@app.command()
+def show(
+    run: RunName,
+    rule: Annotated[str, typer.Option(help="A rule, such as words or gopher.datatrove.words.")],
+    near: Annotated[int, typer.Option(min=1, max=1000, help="Documents on each side of each limit.")] = 5,
+    json: Json = False,
+) -> None:
+    """Print the documents nearest to a rule's limits, on both sides."""
+    import dataclasses
+
+    from tilth.corpus.chain import open_chain
+    from tilth.filters.near import near as find
+    from tilth.retention import near_text
+
+    found = find(open_chain(_run_folder(run)), rule, near)
+    print(json_module.dumps(dataclasses.asdict(found)) if json else near_text(found))
 
 
 @app.command()
@@ -237,6 +275,79 @@ def export(
 
 
 @app.command()
+def train(
+    recipe: RecipePath,
+    tp: Annotated[int | None, typer.Option(min=1, help="Processes that share each matrix.")] = None,
+    pp: Annotated[int | None, typer.Option(min=1, help="Processes that share the layers.")] = None,
+    dp: Annotated[int | None, typer.Option(min=1, help="Copies of the model that share the batch.")] = None,
+    sp: Annotated[bool | None, typer.Option(help="Let tensor-parallel processes share positions too.")] = None,
+    runs: RunsFolder = RUNS,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    runner: Runner = "DirectRunner",
+    json: Json = False,
+) -> None:
+    """Run a recipe up to its trained model, in a layout of your choice; a run goes on in any other."""
+    from tilth.models import in_layout
+    from tilth.show import showing
+
+    layout = {"tensor": tp, "pipeline": pp, "data": dp, "sequence_parallel": sp}
+    with showing(json=json) as show:
+        result = _run(recipe, runs, "train", engine, workers, runner, show, lambda loaded: in_layout(loaded, layout))
+    _tell(result, json)
+
+
+@app.command(name="export-model")
+def export_model(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    step: Annotated[int | None, typer.Option(min=0, help="Of the checkpoint; by default the last.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a run's model as a Hugging Face folder: config, safetensors, tokenizer."""
+    from tilth.models import export_model as export
+
+    made = export(_run_folder(run), out, step)
+    print(json_module.dumps(made) if json else f"{made['folder']}: {made['architecture']} of {made['checkpoint']}")
+
+
+@app.command(name="import-model")
+def import_model(
+    folder: Annotated[Path, typer.Argument(help="A Hugging Face folder: GPT-2, Llama or Megatron BERT.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
+    json: Json = False,
+) -> None:
+    """Make a checkpoint to begin with of a Hugging Face folder, and print what a recipe has to say."""
+    import yaml
+
+    from tilth.models import import_model as bring
+
+    made = bring(folder, out)
+    told = {"tokenizer": {"model": str(folder)}, "train": {"start": made["start"], "model": made["model"]}}
+    print(json_module.dumps(made) if json else yaml.safe_dump(told, sort_keys=False).rstrip())
+
+
+@app.command()
+def generate(
+    run: RunName,
+    prompts: Annotated[list[str], typer.Argument(help="Beginnings of documents.")],
+    tokens: Annotated[int, typer.Option(min=1, help="At most so many new tokens.")] = 100,
+    temperature: Annotated[float, typer.Option(help="0: always the most probable token.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Only so many of the most probable tokens; 0: all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Only the most probable that together have this probability.")] = 1.0,
+    seed: int = 0,
+    step: Annotated[int | None, typer.Option(min=0, help="Of the checkpoint; by default the last.")] = None,
+    json: Json = False,
+) -> None:
+    """Let a run's model write on."""
+    from tilth.models import write_on
+
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    texts = write_on(_run_folder(run), prompts, tokens, step, **sampling)
+    print(json_module.dumps({"texts": texts}) if json else "\n\n".join(texts))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     from tilth.recipe import recipe_schema
@@ -245,13 +356,20 @@ def schema() -> None:
 
 
 def _run(
-    recipe: Path, runs: Path, until: str | None, engine: str, workers: int | None, runner: str, show: Any
+    recipe: Path,
+    runs: Path,
+    until: str | None,
+    engine: str,
+    workers: int | None,
+    runner: str,
+    show: Any,
+    change: Callable[[Any], Any] = lambda loaded: loaded,
 ) -> dict[str, Any]:
     from tilth.corpus.engines import engine as make_engine
     from tilth.recipe import load_recipe
     from tilth.run import Run
 
-    loaded = load_recipe(recipe)
+    loaded = change(load_recipe(recipe))
     chosen = make_engine(engine, workers or os.cpu_count() or 1, runner)
     work = Run(loaded, recipe.resolve().parent, runs / loaded.name, chosen, show)
     work.execute(until)

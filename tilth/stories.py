@@ -1,9 +1,12 @@
 """Answers of the ledger as text for a terminal: one document's story, and what another limit would keep."""
 
+from tilth.corpus.errors import UserError
 from tilth.corpus.why import Event, Story
+from tilth.filters.edits import Edit, apply_edits
 from tilth.filters.what_if import WhatIf
 
 CLIP = 200  # characters of a text's beginning
+CONTEXT = 40  # bytes of text on both sides of an edit
 
 
 def story_text(story: Story) -> str:
@@ -35,6 +38,42 @@ def _event_lines(event: Event) -> list[str]:
         change = f"{edit['original']!r} -> {edit['replacement']!r}"
         lines.append(f"{'':<18}   {edit['rule']} at {edit['start']}..{edit['end']}: {change}")
     return lines
+
+
+def diff_text(story: Story) -> str:
+    """Return every edit of a document in its place: ``[-what stood there-]{+what stands there+}``, stage by stage.
+
+    Raises ``UserError`` where the edits do not fit the text that was read.
+    """
+    lines = [f"document {story.id}", f"source   {story.source}, part {story.part}"]
+    text = (story.text or "").encode()
+    for event in story.events:
+        if not event.edits:
+            continue
+        lines += ["", f"{event.stage}: {len(event.edits)} edits"]
+        for edit in event.edits:
+            before = text[max(0, edit["start"] - CONTEXT) : edit["start"]].decode(errors="ignore")
+            after = text[edit["end"] : edit["end"] + CONTEXT].decode(errors="ignore")
+            change = f"[-{edit['original']}-]" if edit["original"] else ""
+            change += f"{{+{edit['replacement']}+}}" if edit["replacement"] else ""
+            shown = f"{before}{change}{after}".encode("unicode_escape").decode() if not _plain(change) else None
+            lines.append(f"  {edit['start']:>8}  {edit['rule']}: {shown or _one_line(before + change + after)}")
+        try:
+            text = apply_edits(text, [Edit(**edit) for edit in event.edits])
+        except ValueError as error:
+            raise UserError(f"{event.stage}: {error}; run the same command again to write it anew") from error
+    if len(lines) == 2:
+        lines += ["", "no stage edited it"]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> bool:
+    """Tell whether a terminal can show a text as it is, but for its line ends."""
+    return all(mark.isprintable() or mark in "\n\t" for mark in text)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def what_if_text(answer: WhatIf) -> str:

@@ -190,6 +190,23 @@ def judge(preset: Preset, signals: Sequence[npt.NDArray[np.float64]]) -> Verdict
     return Verdicts(first, undefined, value, limit)
 
 
+def holds(rule: Rule, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return where one rule lets a document through; a signal that is not a number never does."""
+    low, high, strict = rule.limits.low, rule.limits.high, rule.limits.strict
+    found = ~np.isnan(signal) if low is None and high is None else np.ones(len(signal), np.bool_)
+    if low is not None:
+        found &= signal > low if strict else signal >= low
+    if high is not None:
+        found &= signal < high if strict else signal <= high
+    return found
+
+
+def breaks(rule: Rule, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return where a document lies outside the limits of one rule; a signal that is not a number never does."""
+    below, above = _outside(rule.limits, signal)
+    return below | above
+
+
 def preset(reference: str) -> Preset:
     """Return the preset that is called, say, ``gopher.datatrove@1``. Raises ``UserError`` where there is none."""
     from tilth.filters.presets import PRESETS

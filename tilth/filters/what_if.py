@@ -4,17 +4,18 @@ The answer is about the documents that entered the stage of the rules, and about
 would make of a document that was never given to them is not known, and is not guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
 from tilth.filters.apply_rules import ApplyRules
-from tilth.filters.rules import Preset, judge, preset
+from tilth.filters.entering import Entering, read_entering
+from tilth.filters.rules import Preset, breaks, holds, preset
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,82 @@ def what_if(chain: Sequence[Stored], asked: Sequence[str]) -> WhatIf:
 
     Raises ``UserError`` where the run applied no rules, where no stage has the rule, or where a limit makes no sense.
     """
-    stages = [stored for stored in chain if stored.manifest.description.get("stage") == ApplyRules.__name__]
-    if not stages:
-        raise UserError("this run applied no rules: its recipe has no stage 'use: rules'")
     given = dict(_parsed(item) for item in asked)
-    stored, now = next(
-        ((stage, rules) for stage in stages if _knows(rules := _in_force(stage), given)),
-        (stages[0], _in_force(stages[0])),
-    )
+    stored, now = stage_of(chain, given)
     short = {name.removeprefix(f"{now.name}."): value for name, value in given.items()}
     limits = now.read_limits(short)
     return WhatIf(stored.manifest.name, limits, _count(stored, now, now.with_limits(limits)))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What each of several limits of one rule would keep: documents and bytes of text by source, limit by limit."""
+
+    stage: str
+    rule: str
+    now: tuple[float | None, float | None]
+    limits: tuple[tuple[float | None, float | None], ...]
+    entered: dict[str, tuple[int, int]]
+    kept: tuple[dict[str, tuple[int, int]], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON's types."""
+        return {"ok": True, **asdict(self)}
+
+    def share(self, place: int, source: str | None = None) -> float:
+        """Return the share of documents that a limit keeps, of a source or of all."""
+        names = list(self.entered) if source is None else [source]
+        entered = sum(self.entered[name][0] for name in names)
+        return sum(self.kept[place][name][0] for name in names) / max(1, entered)
+
+
+def sweep(chain: Sequence[Stored], rule: str, asked: Sequence[str]) -> Sweep:
+    """Answer for several limits of one rule at once: ``words`` with ``10..`` and ``20..``, or ``0.1`` and ``0.2``.
+
+    The signals are read once. Raises ``UserError`` as ``what_if`` does.
+    """
+    given = [_parsed(f"{rule}={value}") for value in asked]
+    stored, now = stage_of(chain, dict(given))
+    short = rule.removeprefix(f"{now.name}.")
+    limits = [now.read_limits({short: value})[0] for _, value in given]
+    others = [now.with_limits([limit]) for limit in limits]
+    entered: dict[str, tuple[int, int]] = {}
+    totals: list[dict[str, tuple[int, int]]] = [{} for _ in limits]
+    for entering in read_entering(stored, now.signals):
+        _, *masks = kept(entering, now, others)
+        for place, mask in enumerate(masks):
+            for name, (documents, sizes) in by_source(entering, mask, mask).items():
+                _add(totals[place], name, int(documents[3]), int(sizes[3]))
+                if place == 0:
+                    _add(entered, name, int(documents.sum()), int(sizes.sum()))
+    bounds = next(one.limits for one in now.rules if one.name == short)
+    return Sweep(
+        stored.manifest.name,
+        f"{now.name}.{short}",
+        (bounds.low, bounds.high),
+        tuple((low, high) for _, low, high in limits),
+        dict(sorted(entered.items())),
+        tuple(dict(sorted(total.items())) for total in totals),
+    )
+
+
+def _add(totals: dict[str, tuple[int, int]], name: str, documents: int, size: int) -> None:
+    before = totals.get(name, (0, 0))
+    totals[name] = before[0] + documents, before[1] + size
+
+
+def stage_of(chain: Sequence[Stored], names: Iterable[str]) -> tuple[Stored, Preset]:
+    """Return the stage that applied rules of these names, and the rules as it did; the first one where none has them.
+
+    Raises ``UserError`` where the run applied no rules.
+    """
+    stages = [stored for stored in chain if stored.manifest.description.get("stage") == ApplyRules.__name__]
+    if not stages:
+        raise UserError("this run applied no rules: its recipe has no stage 'use: rules'")
+    return next(
+        ((stage, rules) for stage in stages if _knows(rules := _in_force(stage), names)),
+        (stages[0], _in_force(stages[0])),
+    )
 
 
 def _in_force(stored: Stored) -> Preset:
@@ -79,9 +145,8 @@ def _in_force(stored: Stored) -> Preset:
     return chosen.inverted() if description["inverse"] else chosen
 
 
-def _knows(rules: Preset, given: dict[str, object]) -> bool:
-    names = {rule.name for rule in rules.rules} | set(rules.signals)
-    return set(given) <= names
+def _knows(rules: Preset, names: Iterable[str]) -> bool:
+    return set(names) <= {rule.name for rule in rules.rules} | set(rules.signals)
 
 
 def _parsed(item: str) -> tuple[str, object]:
@@ -100,22 +165,42 @@ def _parsed(item: str) -> tuple[str, object]:
 
 def _count(stored: Stored, now: Preset, then: Preset) -> dict[str, Counts]:
     totals: dict[str, Counts] = {}
-    for part in range(stored.parts):
-        for batch in stored.entering.read(part, needs=now.signals):
-            signals = [batch.column(name).to_numpy(zero_copy_only=False) for name in now.signals]
-            kept = [judge(rules, signals).rule < 0 for rules in (now, then)]
-            for name, counts in _by_source(batch, *kept).items():
-                totals[name] = totals.get(name, Counts()) + counts
+    for entering in read_entering(stored, now.signals):
+        kept_now, kept_then = kept(entering, now, [then])
+        for name, (documents, sizes) in by_source(entering, kept_now, kept_then).items():
+            # the groups: neither, only now, only then, both
+            counts = Counts(
+                int(documents.sum()),
+                int(documents[1] + documents[3]),
+                int(documents[2] + documents[3]),
+                int(sizes.sum()),
+                int(sizes[1] + sizes[3]),
+                int(sizes[2] + sizes[3]),
+            )
+            totals[name] = totals.get(name, Counts()) + counts
     return dict(sorted(totals.items()))
 
 
-def _by_source(batch: pa.RecordBatch, now: np.ndarray, then: np.ndarray) -> dict[str, Counts]:
-    codes = batch.column("source").dictionary_encode()
-    names, places = codes.dictionary.to_pylist(), codes.indices.to_numpy()
-    sizes = batch.column("bytes").to_numpy()
+def kept(entering: Entering, now: Preset, others: Sequence[Preset]) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield which documents a preset keeps, then which it keeps with other limits. Rules that stay are judged once."""
+    judged = breaks if now.inverse else holds
+    join = np.logical_or if now.inverse else np.logical_and
+    single = [judged(rule, signal) for rule, signal in zip(now.rules, entering.signals, strict=True)]
+    yield join.reduce(single)
+    moved = {place for other in others for place, rule in enumerate(other.rules) if rule != now.rules[place]}
+    rest = [found for place, found in enumerate(single) if place not in moved]
+    common = join.reduce(rest) if rest else None
+    for other in others:
+        found = [judged(other.rules[place], entering.signals[place]) for place in sorted(moved)]
+        yield join.reduce(found if common is None else [common, *found])
 
-    def total(weights: np.ndarray) -> list[int]:
-        return [int(value) for value in np.bincount(places, weights=weights, minlength=len(names))]
 
-    columns = [total(weights) for weights in (np.ones(len(sizes)), now, then, sizes, sizes * now, sizes * then)]
-    return {name: Counts(*(column[place] for column in columns)) for place, name in enumerate(names)}
+def by_source(
+    entering: Entering, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Return documents and bytes of each source in four groups: in neither mask, the first, the second, both."""
+    groups = entering.codes * 4 + first + 2 * second
+    most = 4 * len(entering.sources)
+    documents = np.bincount(groups, minlength=most).reshape(-1, 4)
+    sizes = np.bincount(groups, weights=entering.sizes, minlength=most).astype(np.int64).reshape(-1, 4)
+    return {name: (documents[place], sizes[place]) for place, name in enumerate(entering.sources)}
