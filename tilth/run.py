@@ -5,7 +5,6 @@ tokenizer, a model) lies in a folder under its own fingerprint, which is made of
 was fitted to. So the same recipe again finds everything, and a changed word in it redoes what depends on that word.
 """
 
-import dataclasses
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +34,7 @@ from tilth.recipe import (
     TrainRecipe,
 )
 from tilth.steps import check_settings, stages, tokenizer_settings
-from tilth.training import train_job
+from tilth.training import deciding, train_job
 
 PACKAGES = (
     "tilth",
@@ -312,8 +311,7 @@ class Run:
             held_out=self._held_out_tokens() if wanted.optimisation.evaluate_tokens else None,
             base=self.base,
         )
-        # the shards' digest knows their tokenizer; what a run looks at on its way does not change it
-        own = fingerprint("train", dataclasses.replace(job, tokens=self.tokens.digest, tokenizer=None, held_out=None))
+        own = fingerprint("train", deciding(job, self.tokens.digest))
         folder = self.root / "models" / f"{job.model.kind}-{own[:6]}"
         self.model_kind = job.model.kind
         steps = job.optimisation.steps

@@ -3,6 +3,7 @@
 A recipe may count in tokens; a job counts in steps, so that a step is a step whatever the recipe said.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def train_job(
     except UserError as error:
         raise UserError(f"train.{error}") from error
     return job
+
+
+def deciding(job: TrainJob, tokens: str) -> TrainJob:
+    """Return ``job`` without what does not decide its model; ``tokens``: the digest of its shards.
+
+    A run may go on in any layout, the digest of the shards knows their tokenizer, and looking at held-out samples
+    changes nothing.
+    """
+    return replace(job, tokens=tokens, tokenizer=None, held_out=None, layout=Layout())
 
 
 def check_training(recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ Two consequences to know of: the CPU's generator plays the part of the CUDA gene
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -49,6 +49,13 @@ def _is_cuda(device: object) -> bool:
     if isinstance(device, torch.device):
         return device.type == "cuda"
     return isinstance(device, str) and device.startswith("cuda")
+
+
+@contextmanager
+def cuda_or_cpu() -> Iterator[None]:
+    """Let the block compute on CUDA, or where there is none, on the CPU in its place."""
+    with nullcontext() if torch.cuda.is_available() else cuda_on_cpu():
+        yield
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,14 +28,9 @@ def run(task: Callable[[], None]) -> None:
     end_with_parent()
     status = 0
     try:
-        import torch
+        from tilth.train.cpu_backend import cuda_or_cpu
 
-        backend: Any = nullcontext()
-        if not torch.cuda.is_available():
-            from tilth.train.cpu_backend import cuda_on_cpu
-
-            backend = cuda_on_cpu()
-        with backend:
+        with cuda_or_cpu():
             task()
     except UserError as error:
         print(f"{LAST_WORDS}{error}", file=sys.stderr)
