@@ -1,9 +1,11 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilth.tokenize.training_text import LINE_CHARACTERS, sample_texts, training_lines
+from tilth.corpus.errors import UserError
+from tilth.tokenize.training_text import LINE_CHARACTERS, sample_sources, sample_texts, training_lines
 
 
 def test_the_sample_does_not_depend_on_the_order_of_the_texts() -> None:
@@ -41,3 +43,28 @@ def test_lines_are_short_and_free_of_what_the_trainer_skips() -> None:
     assert lines[:5] == ["one", "two", "three", "four", "five"]
     assert "".join(lines[5:]) == "six" + "x" * (2 * LINE_CHARACTERS + 1)
     assert max(map(len, lines)) == LINE_CHARACTERS
+
+
+def test_every_source_has_its_share_and_a_small_one_is_repeated() -> None:
+    texts = [("big", f"{number:04d}" * 5) for number in range(100)] + [("small", "abcdefgh"), ("none", "x" * 50)]
+    weights = {"big": 3, "small": 1, "none": 0}
+    found = list(sample_sources(texts, 400, 1, weights))
+    assert sum(map(len, found)) == 400
+    small = "".join(text for text in found if text[0] == "a")
+    assert small == ("abcdefgh" * 13)[:100]
+    assert not any("x" in text for text in found)
+    assert sorted(sample_sources(texts[::-1], 400, 1, weights)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"big": 1}, "found big, expected one for each of big, small"),
+        ({"big": 1, "small": 1, "gone": 1}, "expected one for each of big, small"),
+        ({"big": 0, "small": 0}, "all are 0"),
+        ({"big": -1, "small": 1}, "'big' has -1, expected a number of at least 0"),
+    ],
+)
+def test_weights_that_fit_no_sources_are_refused(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list(sample_sources([("big", "a"), ("small", "b")], 10, 0, weights))

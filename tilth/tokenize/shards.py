@@ -190,8 +190,15 @@ class ShardWriter:
             )
 
     def _write(self, batch: pa.RecordBatch, first: int, after: int) -> None:
-        """Write rows from ``first`` to ``after``, copied: a slice's buffers are written with what surrounds it."""
-        self._writer.write_batch(batch.take(pa.array(np.arange(first, after))))
+        """Write rows from ``first`` to ``after`` in buffers of their own: a slice is written with what surrounds it."""
+        rows = batch.select(list(COLUMNS[:-1])).take(pa.array(np.arange(first, after)))
+        lists = batch.column("tokens")
+        offsets = lists.offsets.to_numpy()[first : after + 1]
+        values = lists.values.to_numpy(zero_copy_only=True)[offsets[0] : offsets[-1]]
+        tokens = pa.LargeListArray.from_arrays(
+            pa.array(offsets - offsets[0]), pa.array(values), type=self.schema.field("tokens").type
+        )
+        self._writer.write_batch(pa.RecordBatch.from_arrays([*rows.columns, tokens], schema=self.schema))
 
     def commit(self) -> TokenPart:
         """Flush to the disk, take the final name, say what was written."""
