@@ -5,7 +5,7 @@ call, which is their best, the others as two processes. Clocks run from the load
 are MB (1e6 bytes of UTF-8) by the wall and by the processor's second, which says more on a shared machine. The ids are
 compared with the library's, all of them.
 
-    python benchmarks/tokenize.py [--quick | --megabytes N] [--json] [--corpora FOLDER]
+    python benchmarks/tokenize.py [--quick | --megabytes N] [--kind KIND] [--json] [--corpora FOLDER]
 """
 
 import sys
@@ -196,6 +196,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="12 MB of text")
     parser.add_argument("--megabytes", type=int, default=100, help="of text, where not --quick")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--kind", choices=KINDS, help="this one alone")
     shared = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
     parser.add_argument("--corpora", type=Path, default=shared, help="folder of .jsonl.zst files with a field 'text'")
     arguments = parser.parse_args()
@@ -213,7 +214,7 @@ def main() -> int:
         parts = [folder / f"part-{number}.arrow" for number in range(CORES)]
         for number, part in enumerate(parts):
             write_documents(texts[number::CORES], part)
-        for kind in KINDS:
+        for kind in (arguments.kind,) if arguments.kind else KINDS:
             model = folder / kind / model_name(kind)
             settings = TokenizerSettings(kind=kind, vocabulary_size=VOCABULARY, sample_bytes=10_000_000)
             train_tokenizer(texts, model, settings)
