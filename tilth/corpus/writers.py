@@ -124,7 +124,7 @@ def hugging_face_files(names: list[str], fingerprint: str) -> dict[str, bytes]:
     "Structure your repository").
     """
     features = {name: {"dtype": "string", "_type": "Value"} for name in COLUMNS}
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": Path(name).name} for name in names],
         "_fingerprint": fingerprint[:16],
         "_format_columns": None,
