@@ -1,12 +1,83 @@
 """What the filtering steps of a recipe mean: the stages that measure, drop and edit documents by their own content."""
 
-from collections.abc import Callable
+import json
+from pathlib import Path
 
-from tilth.corpus.chain import Stored
-from tilth.corpus.stage import Stage
-from tilth.recipe import RulesStep
+from tilth.corpus.errors import UserError
+from tilth.corpus.stage import Asset, Stage
+from tilth.corpus.store import file_digest
+from tilth.recipe import (
+    DatatroveStep,
+    LimitsStep,
+    PersonalStep,
+    ProgramsStep,
+    RepairStep,
+    RulesStep,
+    UrlsStep,
+    WordListStep,
+)
 
-Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
+FilterStep = RulesStep | LimitsStep | PersonalStep | RepairStep | WordListStep | UrlsStep | ProgramsStep | DatatroveStep
+
+
+def filter_stages(step: FilterStep, folder: Path) -> list[Stage]:
+    """Return the stages of a step; its paths start from ``folder``.
+
+    Raises ``UserError`` for a file that is missing and for what a stage refuses.
+    """
+    match step:
+        case RulesStep():
+            return rule_stages(step)
+        case LimitsStep():
+            from tilth.filters.apply_limits import ApplyLimits
+
+            limits = tuple((signal, low, high) for signal, (low, high) in step.limits.items())
+            return [ApplyLimits(step.name, limits, step.inverse)]
+        case PersonalStep():
+            from tilth.filters.personal import MaskPersonal
+
+            return [MaskPersonal(step.name, tuple(step.kinds), tuple(sorted(step.masks.items())))]
+        case RepairStep():
+            from tilth.filters.repair import Repair
+
+            return [Repair(step.name)]
+        case WordListStep():
+            from tilth.filters.lists import CountListed
+
+            return [CountListed(step.name, _assets(step.lists, folder, step.name))]
+        case UrlsStep():
+            return _url_stages(step, folder)
+        case ProgramsStep():
+            from tilth.filters.run_programs import RunPrograms
+
+            file = _assets([step.file], folder, step.name)[0] if step.file else None
+            return [RunPrograms(step.name, file, step.field)]
+        case DatatroveStep():
+            from tilth.filters.from_datatrove import DatatroveFilter, EditingDatatroveFilter
+
+            kind = EditingDatatroveFilter if step.edits else DatatroveFilter
+            return [kind(step.name, step.filter, json.dumps(step.arguments, sort_keys=True))]
+
+
+def _url_stages(step: UrlsStep, folder: Path) -> list[Stage]:
+    """Return what matches URLs, and what drops by datatrove's limits: nothing listed, fewer than two soft words."""
+    from tilth.filters.apply_limits import ApplyLimits
+    from tilth.filters.lists import MatchUrls
+
+    kinds = (step.domains, step.urls, step.words, step.soft_words, step.substrings)
+    match = MatchUrls(step.name, *(_assets(paths, folder, step.name) for paths in kinds))
+    limits = tuple((signal, None, 1.0 if signal.endswith("soft_words") else 0.0) for signal in match.measures)
+    return [match, ApplyLimits(f"{step.name}-limits", limits, step.inverse)]
+
+
+def _assets(paths: list[str], folder: Path, step: str) -> tuple[Asset, ...]:
+    """Return the files that a step names. Raises ``UserError`` for one that is not there."""
+    found = []
+    for path in paths:
+        if not (folder / path).is_file():
+            raise UserError(f"stage '{step}': {folder / path}: no such file; correct its path")
+        found.append(Asset(str(folder / path), file_digest(folder / path)))
+    return tuple(found)
 
 
 def rule_stages(step: RulesStep) -> list[Stage]:

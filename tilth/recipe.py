@@ -41,6 +41,7 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SignedLimit = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -94,7 +95,7 @@ class NormaliseStep(Strict):
 
 
 class RulesStep(Strict):
-    """Measure a preset's signals, then drop what lies outside its limits."""
+    """Measure a preset's signals, drop what lies outside its limits; edit the lines of the rest if the preset does."""
 
     use: Literal["rules"]
     preset: str = Field(description="name@version, such as gopher.datatrove@1")
@@ -102,7 +103,82 @@ class RulesStep(Strict):
     limits: dict[str, Limit | tuple[Limit | None, Limit | None]] = Field(
         default_factory=dict, description="rule: limit, or [low, high], in place of the preset's own"
     )
-    inverse: bool = Field(False, description="keep exactly the documents that the rules would drop")
+    inverse: bool = Field(False, description="keep exactly the documents that the rules would drop, unedited")
+
+
+class LimitsStep(Strict):
+    """Drop what lies outside limits on any signals that were measured before: scores, finds, counts of lists."""
+
+    use: Literal["limits"]
+    name: Name = "limits"
+    limits: dict[str, tuple[SignedLimit | None, SignedLimit | None]] = Field(
+        min_length=1, description="signal: [low, high], null for none"
+    )
+    inverse: bool = Field(False, description="keep exactly the documents that would be dropped")
+
+
+class PersonalStep(Strict):
+    """Mask mail and IP addresses, phone and card numbers and IBANs, as recorded edits."""
+
+    use: Literal["mask-personal"]
+    name: Name = "personal"
+    kinds: list[Literal["iban", "card", "email", "ip", "phone"]] = Field(
+        default=["iban", "card", "email", "ip", "phone"], min_length=1
+    )
+    masks: dict[str, str] = Field(default_factory=dict, description="kind: what stands in its place, for [EMAIL]")
+
+
+class RepairStep(Strict):
+    """Repair text that was decoded wrongly, with ftfy, as recorded edits."""
+
+    use: Literal["repair"]
+    name: Name = "repair"
+
+
+class WordListStep(Strict):
+    """Count listed words and phrases: the signals NAME.count and NAME.per_1000."""
+
+    use: Literal["word-list"]
+    name: Name = "listed"
+    lists: list[str] = Field(min_length=1, description="files, one entry a line")
+
+
+class UrlsStep(Strict):
+    """Match URLs against block lists, and drop what they list."""
+
+    use: Literal["urls"]
+    name: Name = "urls"
+    domains: list[str] = Field(default_factory=list, description="files, one domain a line; what is below it counts")
+    urls: list[str] = Field(default_factory=list, description="files, one URL a line")
+    words: list[str] = Field(default_factory=list, description="files; one of these words is enough")
+    soft_words: list[str] = Field(default_factory=list, description="files; two of these words are enough")
+    substrings: list[str] = Field(default_factory=list, description="files; looked for in letters and digits")
+    inverse: bool = Field(False, description="keep exactly the documents that would be dropped")
+
+
+class ProgramsStep(Strict):
+    """Execute document programs (ProX) as recorded edits and drops."""
+
+    use: Literal["programs"]
+    name: Name = "programs"
+    file: str | None = Field(None, description='JSON lines {"id": ..., "program": ...}')
+    field: str | None = Field(None, description="of the documents' metadata, in place of a file")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "ProgramsStep":
+        if (self.file is None) == (self.field is None):
+            raise ValueError("expected either 'file' or 'field'")
+        return self
+
+
+class DatatroveStep(Strict):
+    """Apply a filter of datatrove, at its own speed."""
+
+    use: Literal["datatrove"]
+    filter: str = Field(description="a class of datatrove.pipeline.filters, such as GopherQualityFilter")
+    name: Name = "datatrove"
+    arguments: dict[str, Any] = Field(default_factory=dict, description="of the class")
+    edits: bool = Field(False, description="the filter changes texts, as C4QualityFilter does")
 
 
 class SurvivorRecipe(Strict):
@@ -389,6 +465,13 @@ class SelectStep(Strict):
 Step = Annotated[
     NormaliseStep
     | RulesStep
+    | LimitsStep
+    | PersonalStep
+    | RepairStep
+    | WordListStep
+    | UrlsStep
+    | ProgramsStep
+    | DatatroveStep
     | DeduplicateStep
     | RepeatedLinesStep
     | RepeatedPassagesStep
@@ -541,6 +624,7 @@ class TrainRecipe(Strict):
     model: ModelRecipe = Field(default_factory=ModelRecipe)
     objective: ObjectiveRecipe = Field(default_factory=ObjectiveRecipe)
     start: str | None = Field(None, description="a checkpoint of the same shape whose weights to begin with")
+    growth: Literal["pieces", "mean", "random"] = Field("pieces", description="how pieces new to 'start' begin")
     optimisation: OptimisationRecipe = Field(default_factory=OptimisationRecipe)
     layout: LayoutRecipe = Field(default_factory=LayoutRecipe)
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.stage import Stage
-from tilth.filtering import rule_stages
+from tilth.filtering import FilterStep, filter_stages
 from tilth.recipe import (
     DecontaminateStep,
     DeduplicateStep,
     HoldOutStep,
+    LimitsStep,
     NormaliseStep,
     Recipe,
     RepeatedLinesStep,
@@ -55,8 +56,8 @@ def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
             from tilth.filters.normalise import Normalise
 
             return [lambda head: Normalise(step.name)]
-        case RulesStep():
-            return [partial(_given, stage) for stage in rule_stages(step)]
+        case _ if isinstance(step, FilterStep):
+            return [partial(_given, stage) for stage in filter_stages(step, fitting.folder)]
         case DeduplicateStep():
             from tilth.deduplication import deduplicate
 
@@ -87,8 +88,8 @@ def _given(stage: Stage, head: Stored) -> Stage:
 def check_settings(recipe: Recipe) -> None:
     """Raise ``UserError`` for what a step's own code refuses: presets, rules, limits, vocabularies, layouts."""
     for step in recipe.stages:
-        if isinstance(step, RulesStep):
-            rule_stages(step)
+        if isinstance(step, RulesStep | LimitsStep):
+            filter_stages(step, Path())
     if recipe.tokenizer is not None:
         tokenizer_settings(recipe.tokenizer, recipe.seed)
     check_training(recipe)

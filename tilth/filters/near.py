@@ -43,14 +43,14 @@ def near(chain: Sequence[Stored], rule: str, count: int = 5) -> Near:
     the rule has no limit.
     """
     stored, rules = stage_of(chain, [rule])
-    named = {name: one for one in rules.rules for name in (one.name, f"{rules.name}.{one.name}")}
+    pairs = zip(rules.rules, rules.signals, strict=True)
+    named = {name: (one, full) for one, full in pairs for name in (one.name, full)}
     if rule not in named:
         raise UserError(f"--rule: no stage of this run has a rule '{rule}'; known: {', '.join(rules.signals)}")
-    one = named[rule]
+    one, signal = named[rule]
     bounds = [limit for limit in (one.limits.low, one.limits.high) if limit is not None]
     if not bounds:
         raise UserError(f"--rule: {rule} has no limit in this run; give it one in the recipe")
-    signal = f"{rules.name}.{one.name}"
     found: dict[tuple[float, bool], list[tuple[float, float, bytes, str]]] = {}
     for entering in read_entering(stored, [signal], ids=True):
         (values,), ids = entering.signals, entering.ids

@@ -42,7 +42,8 @@ class RepeatedPieces:
 class RepeatedRuns:
     """Runs of n words of every document, in characters without the spaces between words: int64.
 
-    ``top`` are those of the run that occurs most often (the first of several such), ``top_count`` how often it does;
+    ``distinct`` is the number of different runs. ``top`` are those of the run that occurs most often (the first of
+    several such), ``top_count`` how often it does;
     ``total`` those of all runs, overlaps counted again, and ``repeated`` those of the runs that occur more than once.
     """
 
@@ -50,6 +51,7 @@ class RepeatedRuns:
     top_count: npt.NDArray[np.int64]
     total: npt.NDArray[np.int64]
     repeated: npt.NDArray[np.int64]
+    distinct: npt.NDArray[np.int64]
 
 
 def repeated_pieces(data: npt.NDArray[np.uint8], lines: Lines) -> RepeatedPieces:
@@ -64,7 +66,7 @@ def repeated_pieces(data: npt.NDArray[np.uint8], lines: Lines) -> RepeatedPieces
 def repeated_runs(data: npt.NDArray[np.uint8], words: Words, lengths: Sequence[int]) -> dict[int, RepeatedRuns]:
     """Count the runs of ``lengths`` words (ascending) of every document."""
     hashes, _ = _hashes(data, words)
-    counts = np.zeros((len(lengths), len(words.rows) - 1, 4), np.int64)
+    counts = np.zeros((len(lengths), len(words.rows) - 1, 5), np.int64)
     keys, seen = _table(words.rows)
     firsts, runs = np.zeros(len(keys), np.int64), np.zeros(_most(words.rows), np.uint64)
     _count_runs(hashes, words.lengths, words.rows, np.array(lengths), keys, seen, firsts, runs, counts)
@@ -207,7 +209,7 @@ def _count_runs(
     runs: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Write the four columns of ``RepeatedRuns`` for every length and document.
+    """Write the five columns of ``RepeatedRuns`` for every length and document.
 
     ``runs`` uint64 holds the hash of the run that begins at each word; a word more multiplies it by a constant, so that
     the cuts between words count. ``firsts`` int64 holds the first place of a slot's run.
@@ -240,6 +242,7 @@ def _count_runs(
                     keys[slot] = key
                     seen[slot] = 0
                     firsts[slot] = word
+                    counts[place, document, 4] += 1
                 seen[slot] += 1
                 times = np.int64(seen[slot])
                 if times == 2:

@@ -65,7 +65,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Preset:
-    """Rules of one origin. Signals and drops bear the preset's name before the rule's: ``gopher.datatrove.words``.
+    """Rules of one origin. Signals and drops bear the preset's name before the rule's: ``gopher.datatrove.words``;
+    limits that a recipe sets to other signals are a preset without a name.
 
     ``splitting`` says how words are found; ``measure`` returns one float64 array a rule, by the rule's name, with one
     value a document. With ``inverse`` exactly those documents are kept that break at least one rule. ``edits`` finds
@@ -88,7 +89,7 @@ class Preset:
     @property
     def signals(self) -> tuple[str, ...]:
         """The full names of the signals, in the order of the rules."""
-        return tuple(f"{self.name}.{rule.name}" for rule in self.rules)
+        return tuple(f"{self.name}.{rule.name}" if self.name else rule.name for rule in self.rules)
 
     def inverted(self) -> "Preset":
         """Return the preset that keeps the documents that this one drops."""

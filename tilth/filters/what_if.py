@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
+from tilth.filters.apply_limits import ApplyLimits
 from tilth.filters.apply_rules import ApplyRules
 from tilth.filters.entering import Entering, read_entering
-from tilth.filters.rules import Preset, breaks, holds, preset
+from tilth.filters.rules import Limits, Preset, Rule, breaks, holds, preset
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def sweep(chain: Sequence[Stored], rule: str, asked: Sequence[str]) -> Sweep:
     bounds = next(one.limits for one in now.rules if one.name == short)
     return Sweep(
         stored.manifest.name,
-        f"{now.name}.{short}",
+        f"{now.name}.{short}" if now.name else short,
         (bounds.low, bounds.high),
         tuple((low, high) for _, low, high in limits),
         dict(sorted(entered.items())),
@@ -128,9 +129,10 @@ def stage_of(chain: Sequence[Stored], names: Iterable[str]) -> tuple[Stored, Pre
 
     Raises ``UserError`` where the run applied no rules.
     """
-    stages = [stored for stored in chain if stored.manifest.description.get("stage") == ApplyRules.__name__]
+    kinds = (ApplyRules.__name__, ApplyLimits.__name__)
+    stages = [stored for stored in chain if stored.manifest.description.get("stage") in kinds]
     if not stages:
-        raise UserError("this run applied no rules: its recipe has no stage 'use: rules'")
+        raise UserError("this run applied no rules: its recipe has no stage 'use: rules' or 'use: limits'")
     return next(
         ((stage, rules) for stage in stages if _knows(rules := _in_force(stage), names)),
         (stages[0], _in_force(stages[0])),
@@ -140,6 +142,9 @@ def stage_of(chain: Sequence[Stored], names: Iterable[str]) -> tuple[Stored, Pre
 def _in_force(stored: Stored) -> Preset:
     """Return the preset as a stored stage applied it."""
     description = stored.manifest.description
+    if description["stage"] == ApplyLimits.__name__:
+        rules = tuple(Rule(str(signal), Limits(low, high)) for signal, low, high in description["limits"])
+        return Preset("", 0, "", rules, lambda texts: {}, bool(description["inverse"]))
     limits = [(str(rule), low, high) for rule, low, high in description["limits"]]
     chosen = preset(str(description["preset"])).with_limits(limits)
     return chosen.inverted() if description["inverse"] else chosen

@@ -47,6 +47,9 @@ def rule_limits(chain: Iterable[Stored]) -> Iterator[Limited]:
                     limits["strict"],
                     config["inverse"],
                 )
+        elif config["stage"] == "ApplyLimits":
+            for signal, low, high in config["limits"]:
+                yield Limited(signal, stored.manifest.name, signal, low, high, inverted=config["inverse"])
 
 
 def score_cuts(chain: Iterable[Stored]) -> Iterator[Limited]:

@@ -6,6 +6,7 @@ from tilth.filters.presets.gopher_datatrove import GOPHER_QUALITY
 from tilth.filters.presets.gopher_dolma import GOPHER_DOLMA
 from tilth.filters.presets.gopher_repetition_datatrove import GOPHER_REPETITION
 from tilth.filters.presets.refinedweb import REFINEDWEB
+from tilth.filters.presets.text import TEXT
 from tilth.filters.rules import Preset
 
 PRESETS: tuple[Preset, ...] = (
@@ -16,4 +17,5 @@ PRESETS: tuple[Preset, ...] = (
     C4_TFDS,
     FINEWEB,
     REFINEDWEB,
+    TEXT,
 )
