@@ -107,7 +107,7 @@ def library_ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     return [library.encode(text, add_special_tokens=False).ids for text in texts]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(texts=st.lists(TEXTS, max_size=4))
 def test_the_ids_are_those_of_the_library(made: Tokenizer, texts: list[str]) -> None:
     assert [tokens.tolist() for tokens in made.encode_batch(texts)] == library_ids(made, texts)

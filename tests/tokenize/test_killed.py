@@ -87,6 +87,7 @@ def test_where_a_shard_ends_does_not_depend_on_batches(
     assert [part.name for part in found[0]][:2] == ["part-00003-000.arrow", "part-00003-001.arrow"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sentencepiece-bpe", "byte-bpe", "wordpiece", "bytes"])
 def test_a_document_of_50_megabytes_and_an_empty_one_stand_side_by_side(
     kind: str, prose: Prose, batch_of: BatchOf, tmp_path: Path
