@@ -102,28 +102,38 @@ def speeds(texts: list[str]) -> dict[str, Any]:
     }
 
 
+def matched_pieces(corpora: tuple[list[str], list[str]], shortest: int, longest: int) -> list[list[str]]:
+    """Cut two corpora into pieces, equally many of each length: in every quarter of an octave as many as both have."""
+    random = np.random.default_rng(0)
+    bins: list[dict[int, list[str]]] = []
+    for texts in corpora:
+        pieces: dict[int, list[str]] = {}
+        for text in texts:
+            start = 0
+            while start + shortest < len(text):
+                size = int(np.exp(random.uniform(np.log(shortest), np.log(longest))))
+                piece = text[start : start + size]
+                pieces.setdefault(int(4 * np.log2(len(piece))), []).append(piece)
+                start += size
+        bins.append(pieces)
+    classes: list[list[str]] = [[], []]
+    for step in sorted(bins[0].keys() & bins[1].keys()):
+        both = min(len(pieces[step]) for pieces in bins)
+        for mine, pieces in zip(classes, bins, strict=True):
+            mine += pieces[step][:both]
+    return classes
+
+
 def length(
     folder: Path, corpora: tuple[list[str], list[str]], shortest: int, longest: int, label: str
 ) -> dict[str, Any]:
     """Rank correlation of score and length, over both classes together and in each, and AUC; with and without ``</s>``.
 
-    Both classes are pieces whose lengths (characters, evenly by logarithm) are drawn alike, so that length says nothing
-    about the class. In each class a longer piece shows more of what it is, so there a correlation stays
-    that is no bias: positives rise with length, negatives fall.
+    Lengths (characters) are alike in both classes, so that length says nothing about the class; no document is in both
+    training and test. In each class a longer piece shows more of what it is, so there a correlation may stay that is no
+    bias.
     """
-    random = np.random.default_rng(0)
-    classes = []
-    for texts in corpora:
-        pieces = []
-        for text in texts:
-            start = 0
-            while start + shortest < len(text):
-                size = int(np.exp(random.uniform(np.log(shortest), np.log(longest))))
-                pieces.append(text[start : start + size])
-                start += size
-        classes.append(pieces)
-    size = min(6000, *map(len, classes))
-    train, test = ([pieces[: size // 2] for pieces in classes], [pieces[size // 2 : size] for pieces in classes])
+    train, test = (matched_pieces((corpora[0][half::2], corpora[1][half::2]), shortest, longest) for half in (0, 1))
     figures: dict[str, Any] = {}
     for name, zero_end in (("plain", False), ("corrected", True)):
         settings = ScorerSettings(dim=32, bucket=100_000, zero_end=zero_end)
