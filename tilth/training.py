@@ -9,6 +9,7 @@ from typing import Any
 
 from tilth.corpus.errors import UserError
 from tilth.recipe import OptimisationRecipe, Recipe, TokenizerRecipe, TrainRecipe
+from tilth.tokenize.growth import GROWTH, Growth
 from tilth.tokenize.settings import ALWAYS
 from tilth.tokenize.tokenizer import ROLES
 from tilth.train.job import ObjectiveConfig, Phase, TrainConfig, TrainJob
@@ -26,10 +27,12 @@ def train_job(
     tokenizer: Path | None = None,
     held_out: Path | None = None,
     base: Path | None = None,
+    pieces: tuple[tuple[int, ...], ...] = (),
 ) -> TrainJob:
     """Return the training run that a recipe describes, on a tokenizer's vocabulary and a folder of token shards.
 
-    ``held_out``: token shards of held-out documents, ``base``: the recipe's folder. Raises ``UserError`` where its
+    ``held_out``: token shards of held-out documents, ``base``: the recipe's folder, ``pieces``: what a grown
+    vocabulary's new pieces stand for. Raises ``UserError`` where its
     numbers do not fit together.
     """
     try:
@@ -46,11 +49,19 @@ def train_job(
             seed=seed,
             weights=wanted.weights,
             start=start,
+            growth=wanted.growth,
+            pieces=pieces,
         )
         job.check()
     except UserError as error:
         raise UserError(f"train.{error}") from error
     return job
+
+
+def grown_pieces(wanted: TrainRecipe, tokenizer: Path) -> tuple[tuple[int, ...], ...]:
+    """Return the old ids that the pieces of a grown tokenizer stand for; none where nothing grew or training is new."""
+    folder = tokenizer if tokenizer.is_dir() else tokenizer.parent
+    return Growth.read(folder).pieces if wanted.start is not None and (folder / GROWTH).is_file() else ()
 
 
 def deciding(job: TrainJob, tokens: str) -> TrainJob:

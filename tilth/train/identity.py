@@ -93,6 +93,9 @@ def check_seed(job: TrainJob, found: Checkpoint) -> None:
 def check_start(job: TrainJob, found: Checkpoint) -> None:
     """Raise ``UserError`` where the weights of ``found`` do not fit the model of ``job``."""
     wanted = dataclasses.asdict(job.model)
+    old = int(found.model["vocabulary_size"])
+    if old < job.model.vocabulary_size == old + len(job.pieces):
+        del wanted["vocabulary_size"]  # it has grown, and it is known by what
     for name, value in wanted.items():
         if name != "dropout" and found.model.get(name) != value:
             raise UserError(
@@ -102,7 +105,8 @@ def check_start(job: TrainJob, found: Checkpoint) -> None:
 
 
 def _beginning(job: TrainJob) -> dict[str, Any]:
-    return {"model": dataclasses.asdict(job.model), "seed": job.seed, "start": job.start}
+    told = {"model": dataclasses.asdict(job.model), "seed": job.seed, "start": job.start}
+    return told | ({"growth": job.growth, "pieces": len(job.pieces)} if job.pieces else {})
 
 
 def _check_equal(found: Checkpoint, now: dict[str, Any]) -> None:

@@ -159,6 +159,8 @@ class TrainJob:
     seed: int = 0  # of the first weights, the order of the samples and dropout
     weights: Mapping[str, float] = field(default_factory=dict)  # source -> share of the samples; empty: by size
     start: str | None = None  # a checkpoint whose weights to begin with, instead of fresh ones
+    growth: Literal["pieces", "mean", "random"] = "pieces"  # how embeddings begin that ``start`` has not
+    pieces: tuple[tuple[int, ...], ...] = ()  # the old ids that each of these stands for
 
     def check(self) -> None:
         """Raise ``UserError``, one clear line, where the job cannot run."""

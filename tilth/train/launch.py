@@ -22,6 +22,7 @@ from tilth.train.identity import check_resumable, check_seed
 from tilth.train.job import TrainJob
 from tilth.train.parent import PARENT
 from tilth.train.samples import open_material
+from tilth.train.tensorboard import check_installed
 from tilth.train.worker import LAST_WORDS, USER_ERROR
 
 POLL = 0.05  # seconds between looks at the workers
@@ -52,6 +53,8 @@ def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None 
     """
     started = perf_counter()
     job.check()
+    if job.optimisation.tensorboard:
+        check_installed()
     data = open_material(job).samples.fingerprint
     found = checkpoint.latest(folder)
     if found is not None:

@@ -6,6 +6,7 @@ the run that was not (fp32, same layout), and any data-parallel size sees the sa
 """
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +29,23 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
 from tilth.train.build import Model, build_model
+from tilth.train.growth import grown
 from tilth.train.guard import Guard
 from tilth.train.identity import check_resumable, check_start, manifest, seed_manifest
-from tilth.train.job import TrainConfig, TrainJob
+from tilth.train.job import TrainConfig, TrainJob, parse
 from tilth.train.layout import Layout, alone
+from tilth.train.model import BY_VOCABULARY, ModelConfig
 from tilth.train.objectives.batch import Batch, Objective
 from tilth.train.objectives.choose import objective_of
 from tilth.train.samples import Material, Samples
 from tilth.train.schedule import learning_rate
 from tilth.train.speed import flops_of_step, peak
-from tilth.train.state import load_state, save_state
+from tilth.train.state import disk_is_full, load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,9 @@ def write_seed(job: TrainJob, folder: Path) -> Path:
         torch.manual_seed(job.seed)
         model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
         model = build_model(job.model, Layout())
-        if start is not None:
+        if start is not None and job.pieces:
+            _load_grown(job, start, model)
+        elif start is not None:
             load_state(start.path, model, None)
         write_checkpoint(folder, model, None, seed_manifest(job))
     return checkpoint.checkpoints(folder)[0]
@@ -132,15 +138,29 @@ def train(
 def write_checkpoint(
     folder: Path, model: Model, optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
 ) -> None:
-    """Write the checkpoint that the manifest ``described`` describes. All processes call it together."""
+    """Write the checkpoint that the manifest ``described`` describes. All processes call it together.
+
+    Raises ``UserError`` where the disk is full.
+    """
     first_process = torch.distributed.get_rank() == 0
     partial = checkpoint.partial_path(folder, described["step"])
     if first_process:
         checkpoint.make_empty(partial)
     torch.distributed.barrier()
-    save_state(partial, model, optimizer)
-    if first_process:
-        checkpoint.commit(partial, described)
+    try:
+        save_state(partial, model, optimizer)
+        if first_process:
+            checkpoint.commit(partial, described)
+    except (Exception, CheckpointException) as error:  # the latter is no Exception
+        full = disk_is_full(error)
+        # Room for what has to be said about it, and for whoever else needs the disk.
+        shutil.rmtree(partial, ignore_errors=True)
+        if full:
+            raise UserError(
+                f"{folder}: no space left on the device for a checkpoint; the earlier ones are whole: free some space "
+                f"or lower optimisation.keep_last, and the same command goes on"
+            ) from error
+        raise
 
 
 def build(job: TrainJob, device: torch.device) -> tuple[Model, DistributedDataParallel, MegatronOptimizer]:
@@ -340,6 +360,21 @@ def seed_noise(seed: int, step: int) -> None:
     place = [parallel_state.get_data_parallel_rank(), parallel_state.get_pipeline_model_parallel_rank()]
     drawn = np.random.SeedSequence([seed, step, *place]).generate_state(1)[0]
     model_parallel_cuda_manual_seed(int(drawn), force_reset_rng=True)
+
+
+def _load_grown(job: TrainJob, start: checkpoint.Checkpoint, model: Model) -> None:
+    """Give ``model`` the weights of ``start``, whose vocabulary is the beginning of its own."""
+    old: ModelConfig = parse(ModelConfig, start.model)
+    smaller = build_model(old, Layout())
+    load_state(start.path, smaller, None)
+    own = model.state_dict()
+    with torch.no_grad():
+        for name, value in smaller.state_dict().items():
+            if not isinstance(value, Tensor):
+                continue
+            if name in BY_VOCABULARY:
+                value = grown(value[: old.vocabulary_size], own[name], job.growth, job.pieces)
+            own[name].copy_(value)
 
 
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:

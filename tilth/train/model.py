@@ -15,6 +15,8 @@ VOCABULARY_MULTIPLE = (
 )
 
 
+# Weights with a row for every piece, the padding's after them.
+BY_VOCABULARY = ("embedding.word_embeddings.weight", "output_layer.weight", "output_layer.bias")
 GELUS = ("gelu", "gelu_tanh")
 
 

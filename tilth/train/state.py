@@ -22,7 +22,6 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from tilth.corpus.errors import UserError
 from tilth.train.build import Model
 from tilth.train.metadata import check_metadata
 from tilth.train.optimizer_state import adam_step, load_optimizer, names_of, optimizer_tensors
@@ -42,29 +41,13 @@ class InPlaceSave(TorchDistSaveShardedStrategy):
 
 
 def save_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
-    """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together.
-
-    Raises ``UserError`` where the disk is full.
-    """
+    """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together."""
     weights = _weights(model)
     state: dict[str, Any] = {"model": weights}
     if optimizer is not None:
         state["optimizer"] = optimizer_tensors(optimizer, weights)
         state["adam_step"] = adam_step(optimizer)
-    try:
-        dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
-    except (OSError, RuntimeError, CheckpointException) as error:
-        if not _disk_is_full(error):
-            raise
-        raise UserError(full_disk(folder)) from error
-
-
-def full_disk(folder: Path) -> str:
-    """Say that a checkpoint found no room."""
-    return (
-        f"{folder.parent}: no space left on the device for a checkpoint; the earlier ones are whole: free some space "
-        f"or lower optimisation.keep_last, and the same command goes on"
-    )
+    dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
 
 
 def load_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
@@ -89,12 +72,12 @@ def _weights(model: Model) -> ShardedStateDict:
     return {name: value for name, value in model.sharded_state_dict().items() if not name.endswith("_extra_state")}
 
 
-def _disk_is_full(error: BaseException) -> bool:
+def disk_is_full(error: BaseException) -> bool:
     """Look for the system's ENOSPC in what PyTorch made of it: a cause, a collection of causes, or words."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return True
     inner = [each[0] for each in error.failures.values()] if isinstance(error, CheckpointException) else []
     causes = [each for each in (error.__cause__, error.__context__, *inner) if each is not None]
     # torch.save reports a write that came up short in words of its own
-    short = "No space left on device" in str(error) or "file write failed" in str(error)
-    return short or any(_disk_is_full(each) for each in causes)
+    short = ("No space left on device", "file write failed", "unexpected pos")
+    return any(words in str(error) for words in short) or any(disk_is_full(each) for each in causes)

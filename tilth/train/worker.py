@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,10 +70,25 @@ def train_samples(job: TrainJob, folder: Path, material: Material | Samples) -> 
         if rank == 0:
             begin = checkpoint.latest(folder)
             checkpoint.cut_log(folder, begin.step if begin else 0)
-            with (folder / checkpoint.LOG).open("ab", buffering=0) as log:
-                train(job, folder, material, device, lambda record: _write(log, record))
+            at = begin.step if begin else 0
+            with (folder / checkpoint.LOG).open("ab", buffering=0) as log, _events(job, folder, at) as events:
+
+                def on_step(record: dict[str, Any]) -> None:
+                    _write(log, record)
+                    events(record)
+
+                train(job, folder, material, device, on_step)
         else:
             train(job, folder, material, device, lambda record: None)
+
+
+def _events(job: TrainJob, folder: Path, step: int) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+    """Return what writes records for TensorBoard, or nothing."""
+    if not job.optimisation.tensorboard:
+        return nullcontext(lambda record: None)
+    from tilth.train.tensorboard import event_writer
+
+    return event_writer(folder, step)
 
 
 def make_seed(path: Path) -> None:

@@ -27,12 +27,11 @@ from tilth.train.identity import imported_manifest
 from tilth.train.job import parse
 from tilth.train.layout import Layout, alone
 from tilth.train.loop import write_checkpoint
-from tilth.train.model import ModelConfig
+from tilth.train.model import BY_VOCABULARY, ModelConfig
 from tilth.train.state import load_state
 
 SHAPES: dict[str, ModuleType] = {"gpt2": gpt2, "llama": llama, "megatron-bert": megatron_bert}
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-PADDED = ("embedding.word_embeddings.weight", "output_layer.weight", "output_layer.bias")  # by the vocabulary
 # Files of a tokenizer that Hugging Face's loaders look for.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 ROLES = {"separator": "eos_token", "padding": "pad_token", "unknown": "unk_token", "class": "cls_token"} | {
@@ -58,7 +57,7 @@ def export_model(source: Path, folder: Path, tokenizer: Path | None = None) -> d
         built = build_model(model, Layout())
         load_state(found.path, built, None)
         weights = {name: value for name, value in built.state_dict().items() if isinstance(value, Tensor)}
-    for name in PADDED:
+    for name in BY_VOCABULARY:
         if name in weights:
             weights[name] = weights[name][: model.vocabulary_size]
     tensors = {name: value.detach().contiguous().clone() for name, value in shape.export(model, weights).items()}
@@ -129,7 +128,7 @@ def _shape_of(model: ModelConfig, source: Path) -> ModuleType:
 
 def _fill(own: Mapping[str, Any], name: str, value: Tensor, vocabulary_size: int, source: Path) -> None:
     """Copy a weight; where the vocabulary is padded, what is beyond it keeps its first values."""
-    rows = own[name][:vocabulary_size] if name in PADDED else own[name]
+    rows = own[name][:vocabulary_size] if name in BY_VOCABULARY else own[name]
     if rows.shape != value.shape:
         raise UserError(f"{source}: {name}: found {tuple(value.shape)}, expected {tuple(rows.shape)} as {CONFIG} says")
     rows.copy_(value)
