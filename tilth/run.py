@@ -34,7 +34,7 @@ from tilth.recipe import (
     TrainRecipe,
 )
 from tilth.steps import check_settings, stages, tokenizer_settings
-from tilth.training import deciding, train_job
+from tilth.training import deciding, grown_pieces, train_job
 
 PACKAGES = (
     "tilth",
@@ -310,6 +310,7 @@ class Run:
             tokenizer=self.tokenizer.path,
             held_out=self._held_out_tokens() if wanted.optimisation.evaluate_tokens else None,
             base=self.base,
+            pieces=grown_pieces(wanted, self.tokenizer.path),
         )
         own = fingerprint("train", deciding(job, self.tokens.digest))
         folder = self.root / "models" / f"{job.model.kind}-{own[:6]}"
