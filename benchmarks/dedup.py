@@ -23,7 +23,6 @@ import random  # noqa: E402
 import resource  # noqa: E402
 import sysconfig  # noqa: E402
 import tempfile  # noqa: E402
-
 from collections.abc import Callable, Iterable  # noqa: E402
 from typing import Any  # noqa: E402
 
