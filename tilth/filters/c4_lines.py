@@ -157,10 +157,27 @@ def _judge(
             words = words_after = longest = characters = 0
             inside = inside_after = False
             while at < end:
+                byte = data[at]
+                if byte < 128 and byte != 91:  # spelt out, because nearly every byte goes this way
+                    if classes[byte] & SPACE:
+                        inside = inside_after = False
+                    else:
+                        if not inside:
+                            words += 1
+                            longest = max(longest, characters)
+                            characters = 0
+                        words_after += not inside_after
+                        inside = inside_after = True
+                        characters += 1
+                    folded[size] = byte + 32 if 65 <= byte <= 90 else byte
+                    size += 1
+                    at += 1
+                    continue
                 cited = _citation(data, at, end, marks)
                 if cited:  # none holds but the white space of "citation needed"
                     if not inside:
                         words += 1
+                        longest = max(longest, characters)
                         characters = 0
                     if cited == 17:
                         characters += 9
@@ -180,11 +197,11 @@ def _judge(
                 else:
                     if not inside:
                         words += 1
+                        longest = max(longest, characters)
                         characters = 0
                     words_after += not inside_after
                     inside = inside_after = True
                     characters += 1
-                    longest = max(longest, characters)
                 if code == 0x212A:  # Kelvin
                     folded[size] = 107
                     size += 1
@@ -194,6 +211,7 @@ def _judge(
                         folded[size] = byte + 32 if 65 <= byte <= 90 else byte
                         size += 1
                 at += width
+            longest = max(longest, characters)
             if longest > LONGEST_WORD:
                 fates[line] = LONG_WORD
                 continue
@@ -256,6 +274,9 @@ def _find_inner(
                 continue
             at, end = begins[line], stops[line]
             while at < end:
+                if not leading and data[at] != 91:
+                    at += 1
+                    continue
                 cited = _citation(data, at, end, marks)
                 rule = CITATION
                 width = cited
