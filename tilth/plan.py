@@ -9,9 +9,10 @@ from tilth.corpus.chain import NotStored
 from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.readers import check_fields, first_record_of
+from tilth.decontamination import benchmarks
 from tilth.deduplication import curves, deduplication_disk
 from tilth.inputs import Inputs, find_inputs
-from tilth.recipe import Recipe, load_recipe
+from tilth.recipe import DecontaminateStep, Recipe, load_recipe
 from tilth.run import Run
 from tilth.show import Silent
 from tilth.steps import check_settings
@@ -42,6 +43,9 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
     for entry in inputs.sources.values():
         check_fields(entry, inputs.of(entry.name))
     check_settings(recipe)
+    for step in recipe.stages:
+        if isinstance(step, DecontaminateStep):
+            benchmarks(step, base)
     root = runs / recipe.name
     writable = nearest_folder(root)
     if not os.access(writable, os.W_OK | os.X_OK):
