@@ -222,3 +222,10 @@ def test_the_schema_knows_every_step() -> None:
     schema = json.dumps(Recipe.model_json_schema())
     for word in ("preselect", "dsir", "perplexity", "as-of", "leave-out", "sample", "compression"):
         assert f'"{word}"' in schema
+
+
+def test_the_recipe_of_the_page_is_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "selection.md").read_text(encoding="utf-8")
+    (block,) = [text.partition("```")[0] for text in page.split("```yaml\n")[1:]]
+    recipe = Recipe.model_validate(yaml.safe_load(block))
+    assert [step.use for step in recipe.stages] == ["hold-out", "sample", "preselect", "dsir", "random", "select"]

@@ -393,6 +393,7 @@ class PreselectStep(Strict):
     target: list[str] = Field(default_factory=list, description="sources whose held-out text says which model is able")
     estimator: Literal["strength", "sign_sign", "sign_cdf", "spearman"] = "strength"
     level: Literal["page", "source"] = Field("page", description="what is included or not, for the other estimators")
+    projection: Literal["linear", "l2"] = Field("linear", description="how their estimates become shares")
     keep: Fraction = Field(0.1, description="share of the pool that their projection includes")
     documents: Annotated[int, Field(gt=1, le=10_000_000)] = Field(200_000, description="at most so many of each class")
     dimension: Annotated[int, Field(ge=1, le=2048)] = 100

@@ -189,7 +189,13 @@ def predictive(step: PreselectStep, recipe: Recipe, fitting: "Fitting", head: St
     from tilth.selection.sample import sampled_documents
 
     sample = fitting.stored(step.sample)
-    settings = PredictiveSettings(scorer_settings(step, recipe.seed), step.estimator, step.level, step.keep)
+    settings = PredictiveSettings(
+        scorer=scorer_settings(step, recipe.seed),
+        estimator=step.estimator,
+        level=step.level,
+        projection=step.projection,
+        keep=step.keep,
+    )
     named: list[Any] = [settings, sample.manifest.fingerprint, step.ability]
     if step.losses is not None:
         table = fitting.folder / step.losses

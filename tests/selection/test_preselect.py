@@ -125,6 +125,12 @@ def test_labels_are_balanced_perfect_against_lowest(values: list[float], most: i
     assert not len(left) or strength[labels == 0].max() <= left.min()
 
 
+def test_the_two_projections_include_what_they_give_a_share() -> None:
+    estimates, sizes = np.array([0.9, 0.5, -0.8]), np.ones(3)
+    assert projected_labels(estimates, sizes, 0.3).tolist() == [1, 0, 0]
+    assert projected_labels(estimates, sizes, 0.3, "l2").tolist() == [1, 1, 0]
+
+
 def test_the_projection_that_includes_everything_is_refused() -> None:
     with pytest.raises(UserError, match="includes everything"):
         projected_labels(np.array([0.1, 0.2]), np.array([1, 1]), 1.0)

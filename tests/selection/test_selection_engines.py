@@ -17,9 +17,9 @@ from tilth.filters.fasttext_capsule import open_capsule
 from tilth.filters.score import Score
 from tilth.selection.bands import byte_budget, choose_bands, read_pool
 from tilth.selection.compare import beginnings_of, compare_selections, read_comparison, write_comparison
-from tilth.selection.fit import Examples, fit_byte_model, fit_importance, fit_ranking, fit_scorer
+from tilth.selection.fit import Examples, fit_byte_model, fit_importance, fit_scorer
 from tilth.selection.keep_bands import Grouping, KeepBands
-from tilth.selection.rank import Rank
+from tilth.selection.rank import Rank, write_ranking
 from tilth.selection.rivals import BitsPerByte, ImportanceWeight, RandomDraw, Size
 from tilth.selection.sample import Sample, sample_limits, sampled_documents
 from tilth.selection.scorer import ScorerSettings
@@ -67,7 +67,8 @@ def chain(corpus: Path, root: Path, which: tuple[str, int]) -> list[Stored]:
     ]
     for stage in stages:
         head = done.apply(stage, head)
-    fit_ranking(fitted, head, "quality")
+    everything = read_pool(head, "quality", Grouping())
+    write_ranking(fitted / "ranking.npy", everything.scores, everything.ids)
     head = done.apply(Rank("rank", "quality", asset(fitted / "ranking.npy")), head)
     pool = read_pool(head, "quality", Grouping("source"))
     chosen = choose_bands(pool, byte_budget(pool.bytes, 0.5, None), "highest", {"farm": 0.7})

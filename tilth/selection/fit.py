@@ -1,4 +1,4 @@
-"""What a selection needs from the corpus: a scorer trained on some documents, a cut through the scores of all."""
+"""What a selection learns from the corpus: a classifier of some documents, log ratios, an n-gram model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,12 @@ from tilth.corpus.sources import Source, find_files
 from tilth.corpus.splits import plan_parts
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.filters.fasttext_capsule import MODEL
-from tilth.selection.bands import read_pool
 from tilth.selection.byte_ngrams import train_bytes
-from tilth.selection.cut import Cut, choose_cut
 from tilth.selection.hashed_ngrams import BUCKETS, log_ratio, ngram_counts
-from tilth.selection.keep_bands import Grouping
-from tilth.selection.keep_best import id_bytes
 from tilth.selection.preselect import REPORT, write_scorer_capsule
-from tilth.selection.rank import write_ranking
 from tilth.selection.scorer import ScorerReport, ScorerSettings, train_scorer
 
-RATIO, BYTE_MODEL, RANKING = "ratio.npy", "model.npz", "ranking.npy"
+RATIO, BYTE_MODEL = "ratio.npy", "model.npz"
 ARRAY_BYTES = 4 << 20
 FILE_PART_BYTES = 64 << 20
 
@@ -100,12 +95,6 @@ def fit_byte_model(folder: Path, stored: Stored, reference: Examples, order: int
     train_bytes(reference.arrays(stored, most_bytes), order).save(folder / BYTE_MODEL)
 
 
-def fit_ranking(folder: Path, stored: Stored, signal: str) -> None:
-    """Write ``ranking.npy``: all documents that leave ``stored``, in the order of a signal."""
-    pool = read_pool(stored, signal, Grouping())
-    write_ranking(folder / RANKING, pool.scores, pool.ids)
-
-
 def fit_scorer(
     folder: Path, stored: Stored, positive: Examples, negative: Examples, settings: ScorerSettings
 ) -> ScorerReport:
@@ -114,17 +103,3 @@ def fit_scorer(
     write_atomically(folder / REPORT, orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
     write_scorer_capsule(folder, report)
     return report
-
-
-def fit_cut(stored: Stored, signal: str, fraction: float) -> Cut:
-    """Return the cut that keeps the best ``fraction`` of the bytes that leave ``stored``, by a signal measured before.
-
-    Reads no text; holds 32 bytes a document.
-    """
-    scores, ids, sizes = [], [], []
-    for part in range(stored.parts):
-        for batch in stored.lineage.read(part, needs=[signal]):
-            scores.append(batch.column(signal).to_numpy(zero_copy_only=False))
-            ids.append(id_bytes(batch.column("id")))
-            sizes.append(batch.column("bytes").to_numpy())
-    return choose_cut(np.concatenate(scores), np.concatenate(ids), np.concatenate(sizes), fraction)

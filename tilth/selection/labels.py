@@ -1,12 +1,14 @@
 """From predictive strength to two classes of examples, and from estimates to the domains that are included."""
 
+from typing import Literal
+
 import numpy as np
 import pyarrow as pa
 
 from tilth.corpus.errors import UserError
 from tilth.selection.cut import id_numbers
 from tilth.selection.keep_best import id_bytes
-from tilth.selection.projection import caps, linear_projection
+from tilth.selection.projection import caps, l2_projection, linear_projection
 
 POSITIVE, NEGATIVE, UNLABELLED = 1, 0, -1
 
@@ -35,13 +37,16 @@ def strength_labels(strength: np.ndarray, ids: pa.Array, most: int) -> np.ndarra
     return labels
 
 
-def projected_labels(estimates: np.ndarray, sizes: np.ndarray, keep: float) -> np.ndarray:
-    """Return the label of every page or domain (int8): positive where the linear projection gives it a share.
+def projected_labels(
+    estimates: np.ndarray, sizes: np.ndarray, keep: float, projection: Literal["linear", "l2"] = "linear"
+) -> np.ndarray:
+    """Return the label of every page or domain (int8): positive where the projection gives it a share.
 
     ``sizes``: bytes or tokens of each; ``keep``: the share of the pool that is wanted. As Perplexity Correlations
     labels (arXiv 2409.05816). Raises ``UserError`` where all of them are included.
     """
-    shares = linear_projection(estimates, caps(sizes, keep))
+    project = linear_projection if projection == "linear" else l2_projection
+    shares = project(estimates, caps(sizes, keep))
     labels = np.where(shares > 0, POSITIVE, NEGATIVE).astype(np.int8)
     if (labels == POSITIVE).all():
         raise UserError(f"labels: keeping {keep:g} of the pool includes everything; keep less")

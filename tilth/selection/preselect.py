@@ -33,13 +33,14 @@ FEWEST = 10  # labelled texts of a class, below which a classifier learns names
 class PredictiveSettings:
     """How documents are labelled and the scorer trained.
 
-    ``estimator`` ``strength`` labels as PreSelect does; the others label by the linear projection of ``keep``, every
-    page by itself or all pages of a source alike (``level``).
+    ``estimator`` ``strength`` labels as PreSelect does; the others label by a ``projection`` onto ``keep``, every page
+    by itself or all pages of a source alike (``level``).
     """
 
     scorer: ScorerSettings
     estimator: Literal["strength", "sign_sign", "sign_cdf", "spearman"] = "strength"
     level: Literal["page", "source"] = "page"
+    projection: Literal["linear", "l2"] = "linear"
     keep: float = 0.1
 
 
@@ -88,11 +89,12 @@ def label(
         return strength_labels(estimates, scored.column("id").combine_chunks(), settings.scorer.examples)
     sizes = scored.column("bytes").to_numpy()
     if settings.level == "page":
-        return projected_labels(estimates, sizes, settings.keep)
+        return projected_labels(estimates, sizes, settings.keep, settings.projection)
     places = np.unique(scored.column("source").to_pylist(), return_inverse=True)[1]
     weight = np.bincount(places, sizes)
     means = np.stack([np.bincount(places, column * sizes) / weight for column in values.T], axis=1)
-    return projected_labels(ESTIMATORS[settings.estimator](means, abilities), weight, settings.keep)[places]
+    estimates = ESTIMATORS[settings.estimator](means, abilities)
+    return projected_labels(estimates, weight, settings.keep, settings.projection)[places]
 
 
 def by_source(scored: pa.Table, estimates: np.ndarray) -> dict[str, float]:
