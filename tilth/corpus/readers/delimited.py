@@ -31,13 +31,10 @@ def row_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
     quoted = piece.file.format == "csv"
     delimiter = source.delimiter or ("," if quoted else "\t")
     names: list[str] | None = None
-    for position, found in rows(source, piece, delimiter.encode() if quoted else None):
-        if isinstance(found, Lost):
-            yield found
-            continue
-        cells = split(found, delimiter, quoted)
-        size = len(found)
-        if isinstance(cells, str):
+    for position, size, cells in rows(source, piece, delimiter, quoted):
+        if isinstance(cells, Lost):
+            yield cells
+        elif isinstance(cells, str):
             yield Lost(position, size, UNREADABLE, cells)
         elif names is None:
             names = cells
@@ -62,8 +59,14 @@ def split(row: bytes, delimiter: str, quoted: bool) -> list[str] | str:
         return f"is not valid CSV ({error})"
 
 
-def rows(source: Source, piece: Slice, delimiter: bytes | None) -> Iterator[tuple[int, bytes | Lost]]:
-    """Yield (offset, bytes) of every row that is not blank; with a ``delimiter``, quoted fields may span lines."""
+def rows(
+    source: Source, piece: Slice, delimiter: str, quoted: bool
+) -> Iterator[tuple[int, int, list[str] | str | Lost]]:
+    """Yield (offset, bytes, cells) of every row that is not blank; a row in CSV may span lines in quotes.
+
+    In place of the cells stands the reason why a row has none, or ``Lost`` for what is no row.
+    """
+    mark = delimiter.encode()
     source_lines = pieces(source, piece, b"\n")
     again: deque[Line] = deque()  # lines of a row that was given up
     row: list[Line] = []
@@ -82,10 +85,9 @@ def rows(source: Source, piece: Slice, delimiter: bytes | None) -> Iterator[tupl
                 continue
             position, found = following
             if isinstance(found, Lost):
-                yield position, found
-                again.extend(row[1:])
+                yield position, found.size, found
                 if row:
-                    yield row[0][0], Lost(row[0][0], len(row[0][1]), UNREADABLE, "opens a quote that is not closed")
+                    yield unclosed(row, again)
                 row, size, open_quote = [], 0, False
                 continue
             line = found.removeprefix(b"\xef\xbb\xbf") if position == 0 else found
@@ -94,24 +96,25 @@ def rows(source: Source, piece: Slice, delimiter: bytes | None) -> Iterator[tupl
             continue
         row.append((position, line))
         size += len(line) + 1
-        open_quote = delimiter is not None and within_quotes(line, delimiter, open_quote)
+        open_quote = quoted and within_quotes(line, mark, open_quote)
         if open_quote and size <= source.maximum_bytes:
             continue
-        whole = b"\n".join(part for _, part in row)
+        start = row[0][0]
         if open_quote:
-            yield row[0][0], Lost(row[0][0], size, TOO_LARGE, f"is a row of more than {source.maximum_bytes} bytes")
-        elif len(row) > 1 and isinstance(split(whole, (delimiter or b"").decode(), True), str):
-            yield unclosed(row, again)
+            reason = f"is a row of more than {source.maximum_bytes} bytes"
+            yield start, size, Lost(start, size, TOO_LARGE, reason, size, source.maximum_bytes)
         else:
-            yield row[0][0], whole
+            whole = b"\n".join(part for _, part in row) if len(row) > 1 else line
+            cells = split(whole, delimiter, quoted)
+            yield unclosed(row, again) if len(row) > 1 and isinstance(cells, str) else (start, len(whole), cells)
         row, size, open_quote = [], 0, False
 
 
-def unclosed(row: list[Line], again: deque[Line]) -> tuple[int, Lost]:
+def unclosed(row: list[Line], again: deque[Line]) -> tuple[int, int, Lost]:
     """Give up the first line of a row; its other lines are read again, each as what may begin a row."""
     again.extendleft(reversed(row[1:]))
     position, line = row[0]
-    return position, Lost(position, len(line), UNREADABLE, "opens a quote that is not closed")
+    return position, len(line), Lost(position, len(line), UNREADABLE, "opens a quote that is not closed")
 
 
 def within_quotes(line: bytes, delimiter: bytes, inside: bool) -> bool:
