@@ -1,4 +1,4 @@
-"""A run with every filtering step: it goes through, edits show in place, and DuckDB reads its signals as the page says."""
+"""A run with every filtering step goes through, its edits show in place, and DuckDB reads its signals."""
 
 import json
 import re
@@ -71,10 +71,7 @@ def test_edits_show_in_their_place(run: Path) -> None:
     chain = open_chain(run)
     (batch,) = chain[-1].lineage.read(0, ["text"])
     told = diff_text(why(chain, batch.column("id")[0].as_py().hex()))
-    assert (
-        "repair: sch[-\u00c3\u00b6-]{+\u00f6+}n" in told.replace("repair at", "repair:")
-        or "[-\u00c3\u00b6-]{+\u00f6+}" in told
-    )
+    assert "[-\u00c3\u00b6-]{+\u00f6+}" in told
     assert "personal.email: " in told and "[-jo@farm.example-]{+[mail]+}" in told
     assert "c4.datatrove.no_end_mark" in told and "[-Menu\\n-]" in told
     assert "[-well-]{+fast+}" in told
@@ -87,5 +84,5 @@ def test_duckdb_reads_signals_as_the_page_says(run: Path) -> None:
     (stage,) = [path.name for path in (run / "stages").iterdir() if path.name[3:].startswith("text-signals")]
     names = {"run": run, "stage": stage}
     exec(compile(code.replace("gopher.datatrove.words", "text.words"), "page", "exec"), names)
-    documents, mean = names["answer"]  # type: ignore[misc]
+    ((documents, mean),) = names["answer"]  # type: ignore[misc]
     assert documents == 4 and mean > 40
