@@ -5,34 +5,30 @@ call, which is their best, the others as two processes. Clocks run from the load
 are MB (1e6 bytes of UTF-8) by the wall and by the processor's second, which says more on a shared machine. The ids are
 compared with the library's, all of them.
 
-    python benchmarks/tokenize.py [--quick | --megabytes N] [--kind KIND] [--json] [--corpora FOLDER]
+    python benchmarks/token_shards.py [--quick | --megabytes N] [--kind KIND] [--json] [--corpora FOLDER]
 """
 
+import argparse
+import json
+import multiprocessing
+import os
 import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-# This file's name is that of a module of Python: without its folder on the path, others still find theirs.
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+import numpy as np
+import pyarrow as pa
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import multiprocessing  # noqa: E402
-import os  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-import warnings  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from itertools import chain  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
-
-from tilth.corpus.document import document_id, documents  # noqa: E402
-from tilth.tokenize.settings import TokenizerSettings  # noqa: E402
-from tilth.tokenize.shards import SHARD_BYTES, Encoding, read_shard, write_shards  # noqa: E402
-from tilth.tokenize.tokenizer import Tokenizer  # noqa: E402
-from tilth.tokenize.train_tokenizer import model_name, train_tokenizer  # noqa: E402
+from tilth.corpus.document import document_id, documents
+from tilth.tokenize.settings import TokenizerSettings
+from tilth.tokenize.shards import SHARD_BYTES, Encoding, read_shard, write_shards
+from tilth.tokenize.tokenizer import Tokenizer
+from tilth.tokenize.train_tokenizer import model_name, train_tokenizer
 
 CORES = 2
 VOCABULARY = 32_000
