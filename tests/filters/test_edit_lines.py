@@ -13,8 +13,8 @@ from tilth.filters.edit_lines import EditLines
 from tilth.filters.edits import Edit, apply_edits, restore
 
 LINE = "The barley of the field grows well.\n"
-PIECES = [LINE, "No end here\n", " \t", "[1]", "\r\n", "\u2028", "\n\n", "Home\n", "Sign-in now\n", "\u00e9\u00e9.", "12"]
-PIECES += ["lorem ipsum", "{", "x" * 1001, "BIG HEAD LINES\n", "You have 3 items in cart\n", "5 likes\n"]
+PIECES = [LINE, "No end here\n", "[1]", "\r\n", "\u2028", "\n\n", "Home\n", "Sign-in now\n", "\u00e9\u00e9.", "12"]
+PIECES += [" \t", "lorem ipsum", "{", "x" * 1001, "BIG HEAD LINES\n", "You have 3 items in cart\n", "5 likes\n"]
 
 
 def batch_of(texts: list[str]) -> pa.RecordBatch:
