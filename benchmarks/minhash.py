@@ -129,9 +129,7 @@ def main() -> None:
         except ImportError as error:
             rows[name] = f"left out: {error}"
     value = rows["tilth words, 32 bits"]
-    print(
-        f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB of {origin}; {HASHES} hashes, shingles of {WORDS}"
-    )
+    print(f"{sum(len(text.encode()) for text in texts) / 1e6:.1f} MB of {origin}; {HASHES} hashes, shingles of {WORDS}")
     for name, row in rows.items():
         times = f"   tilth is {value / row:.1f} times as fast" if isinstance(row, float) and "tilth" not in name else ""
         print(f"{name:28}{row!s:>10}{' MB/s' if isinstance(row, float) else ''}{times}")
