@@ -1,5 +1,7 @@
 """Every layout is the same run: same losses from one seed checkpoint, and from each other's checkpoints."""
 
+import fcntl
+import os
 import sys
 from pathlib import Path
 
@@ -18,8 +20,16 @@ from layouts_worker import FRESH, MOVED  # noqa: E402
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("layouts")
-    run_workers([sys.executable, "-W", "ignore", str(WORKER), str(folder)], 4, folder)
+    """The folder in which every layout was trained: once, even where several processes share the tests."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent / f"layouts-{run}" if run else base / "layouts"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            run_workers([sys.executable, "-W", "ignore", str(WORKER), str(folder)], 4, folder)
+            (folder / "done").touch()
     return folder
 
 
