@@ -171,7 +171,8 @@ def test_a_run_that_was_killed_again_and_again_ends_with_the_same_bytes(
             command(recipe, tmp_path, "--workers", "2"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(chance.uniform(0.1, 0.6) * whole)
-        family = psutil.Process(worker.pid).children(recursive=True) if worker.poll() is None else []
+        # waited for or not, the process keeps its entry until wait(): it is there to be asked, dead or alive
+        family = psutil.Process(worker.pid).children(recursive=True)
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
         _, alive = psutil.wait_procs(family, timeout=15)
