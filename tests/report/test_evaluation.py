@@ -9,13 +9,21 @@ from tilth.report.evaluation import ALL, FILE, evaluation
 
 SCHEMA = pa.schema(
     [("checkpoint", pa.string()), ("id", pa.binary(16)), ("source", pa.string()), ("bytes", pa.int64()),
-     ("tokens", pa.int64()), ("bits", pa.float64())]
+     ("tokens", pa.int64()), ("bits", pa.float64()), ("correct", pa.int64())]
 )  # fmt: skip
 
 
 def write(folder: Path, rows: list[tuple[str, str, int, float]]) -> None:
     table: list[dict[str, Any]] = [
-        {"checkpoint": checkpoint, "id": b"0" * 16, "source": source, "bytes": size, "tokens": 1, "bits": bits}
+        {
+            "checkpoint": checkpoint,
+            "id": b"0" * 16,
+            "source": source,
+            "bytes": size,
+            "tokens": 4,
+            "bits": bits,
+            "correct": 3,
+        }
         for checkpoint, source, size, bits in rows
     ]
     with pa.ipc.new_file(str(folder / FILE), SCHEMA) as writer:
@@ -33,6 +41,7 @@ def test_bits_per_byte_are_of_all_bytes_together_not_means_of_documents(tmp_path
     assert result.sources[1].bits_per_byte == {"before": 2.02, "after": 1.01}
     assert result.total.source == ALL
     assert result.total.bits_per_byte == {"before": 2.51, "after": 1.255}
+    assert result.total.accuracy == {"before": 0.75, "after": 0.75}
 
 
 def test_the_columns_are_those_that_the_evaluation_writes() -> None:

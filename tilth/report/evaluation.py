@@ -1,8 +1,10 @@
 """Bits per byte by checkpoint and source, added up from the table of documents that the evaluation leaves."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,48 +14,46 @@ from tilth.report.model import Amount, Evaluation, SourceBits
 
 FILE = "bits_per_byte.arrow"  # one row a document and checkpoint: tilth.eval.bits_per_byte.BITS
 ALL = "all sources"
+SUMMED = ("bytes", "tokens", "bits", "correct")
 
 
 def evaluation(folder: Path) -> Evaluation:
     """Return the evaluation in a folder, sources by name. Raises ``UserError`` where it is absent or empty."""
     path = folder / FILE
     checkpoints: list[str] = []
-    amounts: dict[tuple[str, str], Amount] = defaultdict(Amount)
-    bits: dict[tuple[str, str], float] = defaultdict(float)
-    for batch in read_arrow(path, ["checkpoint", "source", "bytes", "bits"]):
+    sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for batch in read_arrow(path, ["checkpoint", "source", *SUMMED]):
         table = pa.Table.from_batches([batch]).group_by(["checkpoint", "source"], use_threads=False)
-        for row in table.aggregate([("bytes", "count"), ("bytes", "sum"), ("bits", "sum")]).to_pylist():
-            key = row["checkpoint"], row["source"]
+        wanted = [("bytes", "count"), *((name, "sum") for name in SUMMED)]
+        for row in table.aggregate(wanted).to_pylist():
             if row["checkpoint"] not in checkpoints:
                 checkpoints.append(row["checkpoint"])
-            amounts[key] += Amount(row["bytes_count"], row["bytes_sum"])
-            bits[key] += row["bits_sum"]
+            found = sums[row["checkpoint"], row["source"]]
+            found["documents"] += row["bytes_count"]
+            for name in SUMMED:
+                found[name] += row[f"{name}_sum"]
     if not checkpoints:
         raise UserError(f"{path}: holds no document; run the evaluation again")
-    first = checkpoints[0]
-    sources = sorted({source for _, source in amounts})
-    return Evaluation(
-        tuple(checkpoints),
-        tuple(
-            SourceBits(
-                source,
-                amounts[first, source],
-                {name: _ratio(bits[name, source], amounts[name, source].bytes) for name in checkpoints},
-            )
-            for source in sources
-        ),
-        SourceBits(
-            ALL,
-            sum((amounts[first, source] for source in sources), Amount()),
-            {
-                name: _ratio(
-                    math.fsum(bits[name, source] for source in sources),
-                    sum(amounts[name, source].bytes for source in sources),
-                )
-                for name in checkpoints
-            },
-        ),
-    )
+    sources = sorted({source for _, source in sums})
+
+    def row_of(name: str, parts: Sequence[str]) -> SourceBits:
+        totals = {checkpoint: _together(sums[checkpoint, part] for part in parts) for checkpoint in checkpoints}
+        first = totals[checkpoints[0]]
+        return SourceBits(
+            name,
+            Amount(first["documents"], first["bytes"]),
+            {checkpoint: _ratio(total["bits"], total["bytes"]) for checkpoint, total in totals.items()},
+            {checkpoint: _ratio(total["correct"], total["tokens"]) for checkpoint, total in totals.items()},
+        )
+
+    return Evaluation(tuple(checkpoints), tuple(row_of(source, [source]) for source in sources), row_of(ALL, sources))
+
+
+def _together(parts: Iterable[Mapping[str, float]]) -> dict[str, Any]:
+    """Add up the sums of sources; bits exactly, so that their order does not matter."""
+    parts = list(parts)
+    whole = {name: sum(part[name] for part in parts) for name in ("documents", "bytes", "tokens", "correct")}
+    return whole | {"bits": math.fsum(part["bits"] for part in parts)}
 
 
 def _ratio(bits: float, size: int) -> float:

@@ -198,11 +198,12 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class SourceBits:
-    """Bits per byte of the held-out documents of a source, by checkpoint."""
+    """Bits per byte of the held-out documents of a source, and the share of their tokens guessed, by checkpoint."""
 
     source: str
     amount: Amount
     bits_per_byte: Mapping[str, float]
+    accuracy: Mapping[str, float] = field(default_factory=dict)  # share of tokens guessed: hidden ones, or the next
 
 
 @dataclass(frozen=True)
