@@ -1,6 +1,6 @@
 """The whole filter chain beside datatrove's: zst JSON lines in, rules and signatures, Arrow out; on one core.
 
-    python -P benchmarks/chain.py [--every N] [--spacy] [--workers 2] [--json]
+    python benchmarks/chain.py [--every N] [--spacy] [--workers 2] [--json]
 
 Ours: read, normalise, Gopher's quality and repetition, C4 with its edits, FineWeb, two fastText scores, MinHash
 signatures, one Arrow file. Each part's share of the time is printed; parts run over the same batches, a signal is

@@ -8,12 +8,7 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-# in place of this folder, whose names are those of other modules
-sys.path.pop(0)
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 

@@ -9,26 +9,21 @@ found where the host is measured at the default share of its n-grams. Alarms are
 encyclopedia that is among them. Time is the processor time of the one thread that works.
 """
 
+import argparse
+import json
+import random
 import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-# Files here have the names of libraries and of Python's own modules: this folder must not be searched for modules.
-sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != HERE)]
+import numpy as np
+import pyarrow as pa
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import random  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
-
-from tilth.filters.decontamination.benchmarks import Benchmark  # noqa: E402
-from tilth.filters.decontamination.contamination import Held, held  # noqa: E402
-from tilth.filters.decontamination.ngrams import (  # noqa: E402
+from tilth.filters.decontamination.benchmarks import Benchmark
+from tilth.filters.decontamination.contamination import Held, held
+from tilth.filters.decontamination.ngrams import (
     EXAMPLES,
     Index,
     find_matches,
@@ -36,11 +31,11 @@ from tilth.filters.decontamination.ngrams import (  # noqa: E402
     load_index,
     write_index,
 )
-from tilth.filters.dedup.clusters import read_table  # noqa: E402
-from tilth.filters.dedup.units import units_of  # noqa: E402
-from tilth.filters.texts import Texts  # noqa: E402
+from tilth.filters.dedup.clusters import read_table
+from tilth.filters.dedup.units import units_of
+from tilth.filters.texts import Texts
 
-CORPORA = HERE.parents[1] / "shared" / "data" / "corpora"
+CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
 WORDS, MINIMUM_WORDS, SHARE = 13, 5, 0.1  # the defaults of a recipe
 RECALL = 0.99  # of verbatim examples that are long enough to be looked for
 RATES = (0.0, 0.02, 0.05, 0.1)

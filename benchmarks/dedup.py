@@ -9,38 +9,33 @@ time of the whole process and its children, compiled kernels loaded. The texts a
 plants near-duplicates among sentences of the same texts and compares the times of one size and of five.
 """
 
+import argparse
+import json
+import platform
+import random
+import resource
 import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-# Files here have the names of libraries and of Python's own modules: this folder must not be searched for modules.
-sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != HERE)]
+import numpy as np
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import random  # noqa: E402
-import resource  # noqa: E402
-import sysconfig  # noqa: E402
-import tempfile  # noqa: E402
-from collections.abc import Callable, Iterable  # noqa: E402
-from typing import Any  # noqa: E402
+from tilth.corpus.chain import Chain, Stored
+from tilth.corpus.document import document_id
+from tilth.corpus.engines import engine
+from tilth.corpus.sources import Source, find_files, input_digests
+from tilth.corpus.splits import plan_parts
+from tilth.filters.dedup.bands import catch_probability
+from tilth.filters.dedup.candidates import Candidates
+from tilth.filters.dedup.clusters import REMOVALS, as_bytes, find_clusters, read_pairs, read_table
+from tilth.filters.dedup.compare import CompareShingles
+from tilth.filters.dedup.signatures import Signatures
+from tilth.filters.dedup.survivor import Preference
 
-import numpy as np  # noqa: E402
-
-from tilth.corpus.chain import Chain, Stored  # noqa: E402
-from tilth.corpus.document import document_id  # noqa: E402
-from tilth.corpus.engines import engine  # noqa: E402
-from tilth.corpus.sources import Source, find_files, input_digests  # noqa: E402
-from tilth.corpus.splits import plan_parts  # noqa: E402
-from tilth.filters.dedup.bands import catch_probability  # noqa: E402
-from tilth.filters.dedup.candidates import Candidates  # noqa: E402
-from tilth.filters.dedup.clusters import REMOVALS, as_bytes, find_clusters, read_pairs, read_table  # noqa: E402
-from tilth.filters.dedup.compare import CompareShingles  # noqa: E402
-from tilth.filters.dedup.signatures import Signatures  # noqa: E402
-from tilth.filters.dedup.survivor import Preference  # noqa: E402
-
-TRUTH = HERE.parents[1] / "shared" / "data" / "dedup" / "cppdocs_versions_first1000.jsonl.zst"
+TRUTH = Path(__file__).resolve().parents[2] / "shared" / "data" / "dedup" / "cppdocs_versions_first1000.jsonl.zst"
 TIMES_DATATROVE = 50.0
 PRECISION = 0.99  # of removals at 0.8, by the truth's own similarity
 GROWTH = 1.1  # five times the documents take at most so much more than five times the time

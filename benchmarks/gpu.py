@@ -16,10 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-# in place of this folder, whose names are those of other modules
-sys.path.pop(0)
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tilth.train import launch
 from tilth.train.job import TrainConfig, TrainJob
 from tilth.train.model import ModelConfig

@@ -9,29 +9,24 @@ folder of packages to look for them in. Time is the processor time of the one th
 counts. The text is that of ../shared/data/corpora where it lies beside the repository, else Python's own library.
 """
 
+import argparse
+import json
+import platform
 import sys
+import sysconfig
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-# Files here have the names of libraries and of Python's own modules: this folder must not be searched for modules.
-sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != HERE)]
+import pyarrow as pa
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import sysconfig  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
+from tilth.filters.dedup.minhash import signatures
+from tilth.filters.dedup.shingles import shingles_of
+from tilth.filters.dedup.units import units_of
+from tilth.filters.texts import Texts
 
-import pyarrow as pa  # noqa: E402
-
-from tilth.filters.dedup.minhash import signatures  # noqa: E402
-from tilth.filters.dedup.shingles import shingles_of  # noqa: E402
-from tilth.filters.dedup.units import units_of  # noqa: E402
-from tilth.filters.texts import Texts  # noqa: E402
-
-CORPORA = HERE.parents[1] / "shared" / "data" / "corpora"
+CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
 FLOOR = 40.0  # MB a second; 60 is the goal
 HASHES, WORDS = 112, 5
 

@@ -1,6 +1,6 @@
 """Every preset beside the peer whose name it bears: MB of text a second on one core, and equal decisions and reasons.
 
-    python -P benchmarks/presets.py [--every N] [--spacy] [--json]
+    python benchmarks/presets.py [--every N] [--spacy] [--json]
 
 datatrove's own filters decide on every text, given our words and sentences: decision, reason and the text after C4's
 edits must be equal on all of them. With ``--spacy`` (the package spaCy beside Tilth) they split words themselves, and

@@ -24,19 +24,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [str(HERE.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != HERE)]
+import numpy as np
+import pyarrow as pa
 
-import numpy as np  # noqa: E402
-import pyarrow as pa  # noqa: E402
+from tilth.filters.fasttext_model import label_probabilities, load_model
+from tilth.selection.byte_ngrams import train_bytes
+from tilth.selection.hashed_ngrams import log_ratio, log_weights, ngram_counts
+from tilth.selection.scorer import POSITIVE, ScorerSettings, area_under_curve, train_scorer
+from tilth.selection.strength import predictive_strength, ranks, sign_cdf, spearman
 
-from tilth.filters.fasttext_model import label_probabilities, load_model  # noqa: E402
-from tilth.selection.byte_ngrams import train_bytes  # noqa: E402
-from tilth.selection.hashed_ngrams import log_ratio, log_weights, ngram_counts  # noqa: E402
-from tilth.selection.scorer import POSITIVE, ScorerSettings, area_under_curve, train_scorer  # noqa: E402
-from tilth.selection.strength import predictive_strength, ranks, sign_cdf, spearman  # noqa: E402
-
-DATA = HERE.parents[1] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FASTER_THAN_PUBLISHED = 20.0
 LARGEST_LENGTH_CORRELATION = 0.05
 LARGEST_AUC_LOSS = 0.005

@@ -11,12 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-# in place of this folder, whose names are those of other modules
-sys.path.pop(0)
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch

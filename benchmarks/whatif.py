@@ -1,6 +1,6 @@
 """What another limit would keep of a million documents: processor seconds from the stored run to the answer.
 
-    python -P benchmarks/whatif.py [--documents 1000000] [--json]
+    python benchmarks/whatif.py [--documents 1000000] [--json]
 
 The documents are made (a few words each, numbered, so that every one is different), read, measured and judged by
 ``gopher.datatrove@1`` in a temporary folder. Then a changed limit is asked for in a fresh process, as the command line
