@@ -24,7 +24,8 @@ SEQUENCE = 32
 
 @pytest.fixture(scope="session")
 def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tilth.tokenize.sentencepiece_bpe import TokenizerSettings, train_tokenizer
+    from tilth.tokenize.settings import TokenizerSettings
+    from tilth.tokenize.train_tokenizer import train_tokenizer
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
     train_tokenizer(TEXTS, path, TokenizerSettings(vocabulary_size=300))

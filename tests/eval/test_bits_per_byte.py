@@ -40,7 +40,7 @@ def evaluated(
 def test_the_bits_are_those_of_a_plain_computation(
     evaluated: tuple[EvalResult, Path], seed_checkpoint: Path, tokenizer_path: Path, held_out: pa.Table
 ) -> None:
-    from tilth.tokenize.sentencepiece_bpe import Tokenizer
+    from tilth.tokenize.tokenizer import Tokenizer
     from tilth.train.checkpoint import read_checkpoint
     from tilth.train.cpu_backend import cuda_on_cpu
     from tilth.train.gpt import build_gpt

@@ -62,9 +62,10 @@ def world() -> Iterator[object]:
 def token_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Token shards of two small sources, 300 pieces; the tokenizer lies beside them."""
     from tilth.corpus.document import document_id, documents
-    from tilth.tokenize.sentencepiece_bpe import TokenizerSettings, train_tokenizer
+    from tilth.tokenize.settings import TokenizerSettings
     from tilth.tokenize.shards import tokenize_part
     from tilth.tokenize.token_set import write_manifest
+    from tilth.tokenize.train_tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("tokens")
     tokenizer = train_tokenizer(TEXTS, folder / "tokenizer.model", TokenizerSettings(vocabulary_size=300))

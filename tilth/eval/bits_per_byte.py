@@ -24,7 +24,7 @@ from tilth.corpus.document import text_bytes, text_digests
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import fingerprint
 from tilth.eval.windows import cut_windows, window_length
-from tilth.tokenize.sentencepiece_bpe import Tokenizer
+from tilth.tokenize.tokenizer import Tokenizer
 from tilth.train.checkpoint import Checkpoint, read_checkpoint
 from tilth.train.launch import run_workers
 
