@@ -111,6 +111,12 @@ def test_a_run_killed_in_its_middle_and_started_again_equals_the_undisturbed_one
     assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
 
 
+def own_workers() -> list[psutil.Process]:
+    """The training workers of this process, which may have children of other tests, dead ones too."""
+    children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if "tilth.train.worker" in child.cmdline()]
+
+
 def test_a_killed_worker_ends_the_others_and_is_named(
     job: TrainJob, tmp_path: Path, started: list[psutil.Process]
 ) -> None:
@@ -118,7 +124,7 @@ def test_a_killed_worker_ends_the_others_and_is_named(
 
     def kill_one(record: launch.Record) -> None:
         if record["step"] == 3:
-            workers = psutil.Process().children()
+            workers = own_workers()
             started.extend(workers)
             next(worker for worker in workers if worker.environ().get("RANK") == "1").send_signal(signal.SIGKILL)
 
@@ -137,7 +143,7 @@ def test_an_interruption_of_the_command_ends_the_workers(
     long = dataclasses.replace(job, optimisation=endless, layout=Layout())
 
     def interrupt(record: launch.Record) -> None:
-        started.extend(psutil.Process().children())
+        started.extend(own_workers())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
