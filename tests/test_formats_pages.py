@@ -18,7 +18,7 @@ import yaml
 import zstandard
 
 from tilth.plan import plan
-from tilth.recipe import SourceRecipe
+from tilth.recipe.source import SourceRecipe
 
 PAGES = Path(__file__).parents[1] / "docs/formats"
 ROWS = [{"id": f"r{i}", "text": f"The loam of field {i} is deep.", "date": "2020-01-02", "n": i} for i in range(20)]

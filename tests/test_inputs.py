@@ -11,7 +11,8 @@ from tilth.corpus.readers import LOOKED_INTO, check_fields, looked_into
 from tilth.corpus.sources import Source, find_files
 from tilth.inputs import find_inputs, source
 from tilth.plan import plan
-from tilth.recipe import Recipe, SourceRecipe
+from tilth.recipe.recipe import Recipe
+from tilth.recipe.source import SourceRecipe
 
 # a value for every key that is not the default
 GIVEN = {

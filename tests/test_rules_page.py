@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tilth.recipe import Recipe
+from tilth.recipe.recipe import Recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rules.md").read_text(encoding="utf-8")
 

@@ -15,7 +15,8 @@ import yaml
 from tilth.corpus.document import document_id
 from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
-from tilth.recipe import Recipe, load_recipe
+from tilth.recipe.load import load_recipe
+from tilth.recipe.recipe import Recipe
 from tilth.run import Run
 from tilth.selecting import mixture_weights
 from tilth.show import Silent

@@ -10,7 +10,7 @@ import yaml
 from tilth.corpus.chain import open_chain
 from tilth.corpus.engines import engine
 from tilth.corpus.why import why
-from tilth.recipe import load_recipe
+from tilth.recipe.load import load_recipe
 from tilth.run import Run
 from tilth.show import Silent
 from tilth.stories import diff_text

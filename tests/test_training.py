@@ -8,7 +8,7 @@ import pytest
 
 from tilth.corpus.errors import UserError
 from tilth.models import in_layout
-from tilth.recipe import Recipe
+from tilth.recipe.recipe import Recipe
 from tilth.train.job import Phase
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig

@@ -350,7 +350,7 @@ def generate(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
-    from tilth.recipe import recipe_schema
+    from tilth.recipe.recipe import recipe_schema
 
     print(json_module.dumps(recipe_schema(), indent=2))
 
@@ -366,7 +366,7 @@ def _run(
     change: Callable[[Any], Any] = lambda loaded: loaded,
 ) -> dict[str, Any]:
     from tilth.corpus.engines import engine as make_engine
-    from tilth.recipe import load_recipe
+    from tilth.recipe.load import load_recipe
     from tilth.run import Run
 
     loaded = change(load_recipe(recipe))

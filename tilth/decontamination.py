@@ -11,7 +11,7 @@ from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest
-from tilth.recipe import DecontaminateStep
+from tilth.recipe.hold_out import DecontaminateStep
 
 if TYPE_CHECKING:
     from tilth.filters.decontamination.benchmarks import Benchmark

@@ -16,14 +16,14 @@ from tilth.corpus.chain import INDEX, Stored, open_chain
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, GroupStage, Stage
 from tilth.corpus.store import file_digest
-from tilth.recipe import (
+from tilth.recipe.deduplication import (
     DeduplicateStep,
     NearRecipe,
-    Recipe,
     RepeatedLinesStep,
     RepeatedPassagesStep,
     SurvivorRecipe,
 )
+from tilth.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from tilth.filters.dedup.compare import Measure

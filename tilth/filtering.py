@@ -6,7 +6,7 @@ from pathlib import Path
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest
-from tilth.recipe import (
+from tilth.recipe.filters import (
     DatatroveStep,
     LimitsStep,
     PersonalStep,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tilth.corpus.sources import Source, SourceFile, find_files, input_digests
 from tilth.corpus.splits import Part, plan_parts
-from tilth.recipe import Recipe, SourceRecipe
+from tilth.recipe.recipe import Recipe
+from tilth.recipe.source import SourceRecipe
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import orjson
 
 from tilth.corpus.chain import INDEX
 from tilth.corpus.errors import UserError
-from tilth.recipe import LayoutRecipe, Recipe
+from tilth.recipe.recipe import Recipe
+from tilth.recipe.training import LayoutRecipe
 from tilth.train import checkpoint
 
 

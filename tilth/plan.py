@@ -12,7 +12,9 @@ from tilth.corpus.readers import check_fields, first_record_of
 from tilth.decontamination import benchmarks
 from tilth.deduplication import curves, deduplication_disk
 from tilth.inputs import Inputs, find_inputs
-from tilth.recipe import DecontaminateStep, Recipe, load_recipe
+from tilth.recipe.hold_out import DecontaminateStep
+from tilth.recipe.load import load_recipe
+from tilth.recipe.recipe import Recipe
 from tilth.run import Run
 from tilth.show import Silent
 from tilth.steps import check_settings

@@ -24,15 +24,11 @@ from tilth.corpus.stage import fingerprint
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.deduplication import check_losses
 from tilth.inputs import find_inputs
-from tilth.recipe import (
-    DeduplicateStep,
-    EvaluateRecipe,
-    HoldOutStep,
-    Recipe,
-    Step,
-    TokenizerRecipe,
-    TrainRecipe,
-)
+from tilth.recipe.deduplication import DeduplicateStep
+from tilth.recipe.hold_out import HoldOutStep
+from tilth.recipe.recipe import Recipe, Step
+from tilth.recipe.tokenizer import TokenizerRecipe
+from tilth.recipe.training import EvaluateRecipe, TrainRecipe
 from tilth.steps import check_settings, stages, tokenizer_settings
 from tilth.training import deciding, grown_pieces, train_job
 

@@ -16,7 +16,8 @@ from tilth.corpus.chain import Stored
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest, write_atomically
-from tilth.recipe import (
+from tilth.recipe.recipe import Recipe, Step
+from tilth.recipe.selection import (
     AsOfStep,
     CompressionStep,
     DsirStep,
@@ -25,11 +26,9 @@ from tilth.recipe import (
     PerplexityStep,
     PreselectStep,
     RandomStep,
-    Recipe,
     SampleStep,
     ScoreStep,
     SelectStep,
-    Step,
 )
 
 if TYPE_CHECKING:

@@ -12,19 +12,11 @@ from typing import Any, Protocol
 from tilth.corpus.chain import Stored
 from tilth.corpus.stage import Stage
 from tilth.filtering import FilterStep, filter_stages
-from tilth.recipe import (
-    DecontaminateStep,
-    DeduplicateStep,
-    HoldOutStep,
-    LimitsStep,
-    NormaliseStep,
-    Recipe,
-    RepeatedLinesStep,
-    RepeatedPassagesStep,
-    RulesStep,
-    Step,
-    TokenizerRecipe,
-)
+from tilth.recipe.deduplication import DeduplicateStep, RepeatedLinesStep, RepeatedPassagesStep
+from tilth.recipe.filters import LimitsStep, NormaliseStep, RulesStep
+from tilth.recipe.hold_out import DecontaminateStep, HoldOutStep
+from tilth.recipe.recipe import Recipe, Step
+from tilth.recipe.tokenizer import TokenizerRecipe
 from tilth.tokenize.settings import TokenizerSettings, bytes_vocabulary
 from tilth.training import check_training
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tilth.corpus.errors import UserError
-from tilth.recipe import OptimisationRecipe, Recipe, TokenizerRecipe, TrainRecipe
+from tilth.recipe.recipe import Recipe
+from tilth.recipe.tokenizer import TokenizerRecipe
+from tilth.recipe.training import OptimisationRecipe, TrainRecipe
 from tilth.tokenize.growth import GROWTH, Growth
 from tilth.tokenize.settings import ALWAYS
 from tilth.tokenize.tokenizer import ROLES

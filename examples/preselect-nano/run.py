@@ -32,7 +32,7 @@ from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
 from tilth.eval.bits_per_byte import evaluate
 from tilth.eval.held_out import held_out_documents
-from tilth.recipe import Recipe
+from tilth.recipe.recipe import Recipe
 from tilth.run import Run
 from tilth.show import Silent
 from tilth.train import launch

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tilth.demo import RECIPE
-from tilth.recipe import load_recipe
+from tilth.recipe.load import load_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

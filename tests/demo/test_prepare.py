@@ -2,7 +2,7 @@
 
 from tilth.demo import RECIPE
 from tilth.demo.harvest import SOURCES
-from tilth.recipe import load_recipe
+from tilth.recipe.load import load_recipe
 
 
 def test_the_recipe_reads_every_source_of_the_harvest_by_its_own_ids() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tilth.recipe import TokenizerRecipe
+from tilth.recipe.tokenizer import TokenizerRecipe
 from tilth.tokenize.growth import grow_tokenizer
 from tilth.tokenize.tokenizer import Tokenizer
 

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from tilth.corpus.document import DOCUMENT
 from tilth.corpus.errors import UserError
 from tilth.inputs import find_inputs
-from tilth.recipe import COLUMNS, TAGS, UNITS, Recipe, load_recipe, parse_size, recipe_schema
+from tilth.recipe.load import TAGS, load_recipe
+from tilth.recipe.recipe import COLUMNS, Recipe, recipe_schema
+from tilth.recipe.values import UNITS, parse_size
 
-DEMO = Path(__file__).parents[1] / "tilth/demo/recipe.yaml"
+DEMO = Path(__file__).parents[2] / "tilth/demo/recipe.yaml"
 HEAD = "name: x\nsources:\n  - {name: farm, path: a.jsonl}\n  - {name: web, path: b.jsonl}\n"  # four lines
 SELECT = "stages: [{use: select, keep: 0.5}"  # lists are closed where the recipe is written
 SCORE = "stages: [{use: score, model: m.bin}"

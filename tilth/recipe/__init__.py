@@ -1,0 +1,1 @@
+"""One YAML file says everything that a run does; here is what it may say."""
