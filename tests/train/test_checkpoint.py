@@ -15,7 +15,7 @@ def write(folder: Path, step: int) -> Path:
     partial = checkpoint.partial_path(folder, step)
     checkpoint.make_empty(partial)
     (partial / "tensors").write_bytes(b"x" * step)
-    return checkpoint.commit(partial, {**MANIFEST, "step": step})
+    return checkpoint.commit(partial, {**MANIFEST, "step": step}, checkpoint.file_records(partial))
 
 
 def test_a_checkpoint_is_found_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
@@ -52,6 +52,23 @@ def test_a_checkpoint_without_a_file_is_refused(tmp_path: Path) -> None:
         checkpoint.read_checkpoint(path)
 
 
+def test_a_checkpoint_with_a_changed_bit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    path = write(tmp_path, 5)
+    checkpoint.check_records(path, checkpoint.file_records(path))
+    (path / "tensors").write_bytes(b"xxyxx")
+    checkpoint.read_checkpoint(path)  # the size is right
+    with pytest.raises(UserError, match=r"tensors: found a content with the digest \w{32}, expected .* is damaged"):
+        checkpoint.check_records(path, checkpoint.file_records(path))
+
+
+def test_processes_that_share_the_reading_read_every_file_once(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / name).write_bytes(name.encode())
+    shares = [checkpoint.file_records(tmp_path, rank, 3) for rank in range(3)]
+    assert [list(share) for share in shares] == [["a", "d"], ["b", "e"], ["c"]]
+    assert {name: each for share in shares for name, each in share.items()} == checkpoint.file_records(tmp_path)
+
+
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"manifest\.json is missing"):
         checkpoint.read_checkpoint(tmp_path)
@@ -60,7 +77,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 5) / checkpoint.MANIFEST
     path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), "format": 99}))
-    with pytest.raises(UserError, match="format: found 99, expected 1"):
+    with pytest.raises(UserError, match="format: found 99, expected 2"):
         checkpoint.read_checkpoint(path.parent)
 
 

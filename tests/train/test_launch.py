@@ -117,23 +117,30 @@ def own_workers() -> list[psutil.Process]:
     return [child for child in children if "tilth.train.worker" in child.cmdline()]
 
 
-def test_a_killed_worker_ends_the_others_and_is_named(
-    job: TrainJob, tmp_path: Path, started: list[psutil.Process]
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_killed_while_it_writes_a_checkpoint_ends_the_others_and_leaves_the_one_before(
+    job: TrainJob, tmp_path: Path, started: list[psutil.Process], rank: int
 ) -> None:
-    long = dataclasses.replace(job, optimisation=dataclasses.replace(OPTIMISATION, steps=100_000, schedule="constant"))
+    endless = dataclasses.replace(OPTIMISATION, steps=100_000, schedule="constant", checkpoint_every=1)
+    long = dataclasses.replace(job, optimisation=endless)
 
     def kill_one(record: launch.Record) -> None:
-        if record["step"] == 3:
+        if not started:
             workers = own_workers()
             started.extend(workers)
-            next(worker for worker in workers if worker.environ().get("RANK") == "1").send_signal(signal.SIGKILL)
+            writing = until(lambda: bool(list(tmp_path.glob(".step-*.partial"))))
+            next(worker for worker in workers if worker.environ().get("RANK") == str(rank)).send_signal(signal.SIGKILL)
+            assert writing
 
     with pytest.raises(
-        UserError, match=r"^worker 1 of 2 was killed by signal 9; its last words: nothing \(all of them"
+        UserError, match=rf"^worker {rank} of 2 was killed by signal 9; its last words: nothing \(all of them"
     ):
         launch.train(long, tmp_path, kill_one)
     assert len(started) == 2
     assert all(ended(worker) for worker in started)
+    for path in checkpoint.checkpoints(tmp_path):
+        checkpoint.read_checkpoint(path)
+        checkpoint.check_records(path, checkpoint.file_records(path))
 
 
 def test_an_interruption_of_the_command_ends_the_workers(

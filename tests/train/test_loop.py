@@ -94,6 +94,18 @@ def test_an_interrupted_run_equals_an_undisturbed_one_bit_for_bit(run: Any, tmp_
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
+def test_weights_with_a_changed_bit_are_not_loaded(run: Any, tmp_path: Path) -> None:
+    run(tmp_path, changed(steps=1))
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    file = max(found.path.glob("*.distcp"), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{file.name}: found a content with the digest .* delete .*{found.path.name}"):
+        run(tmp_path, changed(steps=2, schedule="constant"))
+
+
 def test_adams_step_is_that_of_the_run_after_a_restart(run: Any, tmp_path: Path) -> None:
     from tilth.train.cpu_backend import cuda_on_cpu
     from tilth.train.layout import alone

@@ -1,7 +1,8 @@
 """Checkpoint folders: complete or absent, each with a manifest that says which run, which step and which samples.
 
 A checkpoint is written as ``.step-00000300.partial``, its manifest last, and renamed to ``step-00000300``. So a folder
-with the final name is whole, whatever was killed when. Only folders whose manifest matches their files are opened.
+with the final name is whole, whatever was killed when. The manifest has the size and the digest of every file: sizes
+are looked at whenever a checkpoint is opened, digests before its tensors are loaded.
 
 Nothing here loads torch; the tensors themselves are the business of ``tilth.train.state``.
 """
@@ -10,17 +11,18 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tilth.corpus.errors import UserError
+from tilth.corpus.store import FileRecord, file_digest
 
 MANIFEST = "manifest.json"
 LOG = "log.jsonl"
-FORMAT = 1
+FORMAT = 2
 NAME = re.compile(r"step-(\d{8})")
 PARTIAL = re.compile(r"\.step-\d{8}\.partial")
 
@@ -40,29 +42,31 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open the manifest at ``path`` and compare it with the files there; raises ``UserError`` where they differ."""
-    file = path / MANIFEST
-    try:
-        manifest = orjson.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no checkpoint: {MANIFEST} is missing; name a folder like step-00000300") from error
-    except orjson.JSONDecodeError as error:
-        raise UserError(
-            f"{file}: not JSON ({error}); the checkpoint is damaged, delete {path} to go on from an older one"
-        ) from error
-    if manifest.get("format") != FORMAT:
-        raise UserError(
-            f"{file}: format: found {manifest.get('format')!r}, expected {FORMAT}; written by another version"
-        )
-    found = _sizes(path)
-    for name, size in manifest["files"].items():
-        if found.get(name) != size:
-            raise UserError(
-                f"{path / name}: found {found.get(name, 'no file')}, expected {size} bytes; the checkpoint is damaged, "
-                f"delete {path} to go on from an older one"
-            )
+    """Open the manifest at ``path``; raises ``UserError`` where files are missing or of another size than it says."""
+    manifest = _manifest(path)
+    for name, record in manifest["files"].items():
+        file = path / name
+        found = file.stat().st_size if file.is_file() else "no file"
+        if found != record["bytes"]:
+            raise _damaged(file, f"found {found}, expected {record['bytes']} bytes")
     fields = ("step", "samples", "tokens", "fingerprint", "identity", "model")
     return Checkpoint(path=path, **{name: manifest[name] for name in fields}, guard=manifest.get("guard", {}))
+
+
+def file_records(path: Path, rank: int = 0, world: int = 1) -> dict[str, FileRecord]:
+    """Return size and digest of every ``world``-th file of a checkpoint, its manifest left out, from ``rank`` on."""
+    files = sorted(file for file in path.iterdir() if file.name != MANIFEST)
+    return {file.name: FileRecord(file.stat().st_size, file_digest(file)) for file in files[rank::world]}
+
+
+def check_records(path: Path, found: Mapping[str, FileRecord]) -> None:
+    """Raise ``UserError`` naming the first file of the checkpoint at ``path`` that is not what was written."""
+    for name, record in _manifest(path)["files"].items():
+        expected, now = FileRecord(**record), found.get(name)
+        if now is None or now.bytes != expected.bytes:
+            raise _damaged(path / name, f"found {now.bytes if now else 'no file'}, expected {expected.bytes} bytes")
+        if now.digest != expected.digest:
+            raise _damaged(path / name, f"found a content with the digest {now.digest}, expected {expected.digest}")
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -90,10 +94,10 @@ def make_empty(path: Path) -> None:
     path.mkdir(parents=True)
 
 
-def commit(partial: Path, manifest: Mapping[str, Any]) -> Path:
-    """Write the manifest, flush everything and give the folder its final name."""
+def commit(partial: Path, manifest: Mapping[str, Any], files: Mapping[str, FileRecord]) -> Path:
+    """Write the manifest with the records of the ``files``, flush everything and give the folder its final name."""
     step = int(manifest["step"])
-    complete = {"format": FORMAT, **manifest, "files": _sizes(partial)}
+    complete = {"format": FORMAT, **manifest, "files": {name: asdict(record) for name, record in files.items()}}
     data = orjson.dumps(complete, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
     for path in partial.iterdir():
         _flush(path)
@@ -140,9 +144,21 @@ def cut_log(folder: Path, step: int) -> int:
     return kept
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file of a checkpoint but its manifest."""
-    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    try:
+        found: dict[str, Any] = orjson.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no checkpoint: {MANIFEST} is missing; name a folder like step-00000300") from error
+    except orjson.JSONDecodeError as error:
+        raise _damaged(file, f"not JSON ({error})") from error
+    if found.get("format") != FORMAT:
+        raise UserError(f"{file}: format: found {found.get('format')!r}, expected {FORMAT}; written by another version")
+    return found
+
+
+def _damaged(file: Path, what: str) -> UserError:
+    return UserError(f"{file}: {what}; the checkpoint is damaged, delete {file.parent} to go on from an older one")
 
 
 def _flush(path: Path) -> None:

@@ -155,7 +155,7 @@ def run_workers(command: Sequence[str], processes: int, folder: Path, watch: Cal
 
 
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    threads = str(max(1, (os.cpu_count() or 1) // processes))  # unless the user said how many
     environment = {
         **os.environ,
         "RANK": str(rank),
@@ -163,7 +163,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "CUDA_DEVICE_MAX_CONNECTIONS": "1",  # Megatron asks for it where tensor parallel work overlaps
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join(path for path in (OURS, os.environ.get("PYTHONPATH")) if path),

@@ -45,7 +45,7 @@ from tilth.train.objectives.choose import objective_of
 from tilth.train.samples import Material, Samples
 from tilth.train.schedule import learning_rate
 from tilth.train.speed import flops_of_step, peak
-from tilth.train.state import disk_is_full, load_state, save_state
+from tilth.train.state import disk_is_full, load_state, save_state, shared_records
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,9 @@ def write_checkpoint(
     torch.distributed.barrier()
     try:
         save_state(partial, model, optimizer)
+        files = shared_records(partial)
         if first_process:
-            checkpoint.commit(partial, described)
+            checkpoint.commit(partial, described, files)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         full = disk_is_full(error)
         # Room for what has to be said about it, and for whoever else needs the disk.

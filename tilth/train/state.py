@@ -9,6 +9,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedStateDict
 from megatron.core.dist_checkpointing.strategies.torch import (
@@ -22,6 +23,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from tilth.corpus.store import FileRecord
+from tilth.train import checkpoint
 from tilth.train.build import Model
 from tilth.train.metadata import check_metadata
 from tilth.train.optimizer_state import adam_step, load_optimizer, names_of, optimizer_tensors
@@ -50,11 +53,24 @@ def save_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) 
     dist_checkpointing.save(state, str(folder), InPlaceSave("torch_dist", 1))
 
 
+def shared_records(folder: Path) -> dict[str, FileRecord]:
+    """Return size and digest of every file of a checkpoint but its manifest. All processes call it, and share the work.
+
+    Nothing is read before all have come here, so what each of them wrote is there.
+    """
+    torch.distributed.barrier()
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    shares: list[Any] = [None] * world
+    torch.distributed.all_gather_object(shares, checkpoint.file_records(folder, rank, world))
+    return {name: record for share in shares for name, record in share.items()}
+
+
 def load_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
     """Read weights, and state where ``optimizer`` is given, in the present layout. All processes call it together.
 
-    Raises ``UserError`` where the checkpoint holds anything but tensors.
+    Raises ``UserError`` in every process where a file is not what was written, or holds anything but tensors.
     """
+    checkpoint.check_records(folder, shared_records(folder))
     check_metadata(folder)
     weights = _weights(model)
     names = names_of(weights)
