@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # modules are compiled when they are first imported: compiling all of them here would take 18 of 50 seconds
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+# ... if Python may keep what it compiled: without that, every process would compile all it imports anew
+unexport PYTHONDONTWRITEBYTECODE
 # the first that is Python 3.11 or newer with venv is taken; `make PYTHON=/path/to/python` names one
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13)
 # the tests run as processes beside each other: one thread each
