@@ -191,6 +191,31 @@ def tokens(
 
 
 @app.command()
+def losses(
+    run: RunName,
+    ladder: Annotated[Path | None, typer.Argument(help="A YAML list of models, as in 'preselect: models'.")] = None,
+    table: Annotated[Path | None, typer.Option(help="A Parquet table of losses from elsewhere, to add.")] = None,
+    stage: Annotated[str | None, typer.Option(help="The 'sample' stage, where the run has several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default losses.parquet in the run.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the bits a byte of every sampled document under each model of a ladder, for 'preselect: losses'."""
+    from tilth.ladder import losses_text, read_ladder, sample_losses
+    from tilth.show import showing
+
+    if ladder is None and table is None:
+        raise UserError("losses: found no model; name a ladder's file, or a table with --table")
+    root = _run_folder(run)
+    place = out or root / "losses.parquet"
+    with showing(json=json) as show:
+        models = read_ladder(ladder) if ladder else []
+        found = sample_losses(
+            root, models, place, stage=stage, table=table, on_progress=lambda a, b: show.progress("losses", a, b)
+        )
+    print(json_module.dumps(found) if json else losses_text(found))
+
+
+@app.command()
 def select(
     run: RunName,
     by: Annotated[str | None, typer.Option(help="A signal; without it, what the run's own selections did.")] = None,

@@ -183,6 +183,7 @@ def scorer_settings(step: ScoreStep | PreselectStep, seed: int) -> "ScorerSettin
 
 def predictive(step: PreselectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Path:
     """Return the folder of a scorer trained on a sample's documents, labelled by their losses under a ladder."""
+    from tilth.ladder import rung_digest, rungs
     from tilth.selection.losses import read_losses
     from tilth.selection.preselect import PredictiveSettings, fit_predictive
     from tilth.selection.sample import sampled_documents
@@ -206,7 +207,7 @@ def predictive(step: PreselectStep, recipe: Recipe, fitting: "Fitting", head: St
         def losses(place: Path) -> "Losses":
             return read_losses(table)
     else:
-        ladder = rungs(step, fitting.folder)
+        ladder = rungs(step.models, fitting.folder)
         ability = step.ability or target_ability(step, ladder, fitting)
         named += [[rung.name, rung_digest(rung)] for rung in ladder]
         named.append(sorted(ability.items()))
@@ -233,12 +234,12 @@ def asked_losses(ladder: Sequence["Rung"], sample: Stored, place: Path) -> "Loss
 
 def target_ability(step: PreselectStep, ladder: Sequence["Rung"], fitting: "Fitting") -> dict[str, float]:
     """Return the ability of every model: less bits a byte on the held-out text of the target's sources is better."""
-    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from tilth.eval.held_out import held_out_documents
     from tilth.eval.losses import ladder_losses
+    from tilth.ladder import means, rung_digest
 
     documents = held_out_documents(fitting.held_out, TARGET_BYTES)
     documents = documents.filter(pc.is_in(documents.column("source"), value_set=pa.array(step.target)))
@@ -249,39 +250,12 @@ def target_ability(step: PreselectStep, ladder: Sequence["Rung"], fitting: "Fitt
     def build(place: Path) -> None:
         sizes = documents.column("bytes").to_numpy()
         found = ladder_losses(ladder, documents, place / "evaluations")
-        ability = {name: -float(np.average(values, weights=sizes)) for name, values in found.items()}
+        ability = {name: -mean for name, mean in means(found, sizes).items()}
         write_atomically(place / "ability.json", orjson.dumps(ability, option=orjson.OPT_INDENT_2))
 
     folder = fitting.fitted("ability", step.name, names, fitting.held_out[-1], build)
     ability: dict[str, float] = orjson.loads((folder / "ability.json").read_bytes())
     return ability
-
-
-def rungs(step: PreselectStep, base: Path) -> list["Rung"]:
-    """Return the ladder of a step; a training's folder means its last checkpoint."""
-    from tilth.eval.losses import Rung
-    from tilth.train.checkpoint import checkpoints
-
-    found = []
-    for entry in step.models:
-        place = None if entry.checkpoint is None else base / entry.checkpoint
-        if place is not None:
-            inside = checkpoints(place)
-            place = inside[-1] if inside else place
-        tokenizer = None if entry.tokenizer is None else base / entry.tokenizer
-        huggingface = None if entry.huggingface is None else base / entry.huggingface
-        found.append(Rung(entry.name, place, tokenizer, huggingface))
-    return found
-
-
-def rung_digest(rung: "Rung") -> str:
-    """Return what a model is, by content."""
-    from tilth.train.checkpoint import read_checkpoint
-
-    if rung.checkpoint is not None:
-        return read_checkpoint(rung.checkpoint).fingerprint
-    folder = rung.huggingface or Path()
-    return " ".join(file_digest(path) for path in sorted(folder.glob("*")) if path.is_file())
 
 
 # what is kept

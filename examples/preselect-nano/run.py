@@ -2,14 +2,18 @@
 
     python examples/preselect-nano/run.py [--quick] [--folder runs/preselect-nano]
 
-A ladder of five small models is trained on the whole pool. Their bits a byte on a sample that left the pool, and the
-order of their ability on held-out text of the target, give predictive strength, labels and a scorer. Then one model is
-trained on the same number of tokens from: all of the pool, and a fifth of it (in bytes) chosen at random, by DSIR, by a
-DCLM-style classifier, and by PreSelect. Every method is told the same target. All models are scored on held-out text of
-every source, the bad ones too.
+Every method chooses a fifth (in bytes) of one pool of 20,000 documents. A third is made bad on purpose: words shuffled,
+boilerplate, other languages. Then the same small model is trained on the same number of tokens of each choice, three
+seeds each, and scored on held-out text of every source, the bad ones too. ``all`` and ``random`` are both fair samples
+of the pool and so the control: what tells those two apart is noise.
 
-A third of the pool is made bad on purpose: words shuffled, boilerplate, other languages. The texts are those of the
-folder ../shared/data beside the repository; nothing of them is written outside ``--folder``.
+What each is told of the target: DSIR and the DCLM-style classifier see 300 texts of each of its sources, which are in
+no pool; PreSelect sees 300 texts of every source, and which models of a ladder are better on held-out text of the
+target. ``preselect`` has a ladder as published, of models that differ in size and training; ``preselect-mixtures`` one
+of equal models that read other mixtures of the sources. None is told which sources are bad.
+
+The row ``target`` is the question; it was chosen before the models were trained. The texts are those of the folder
+../shared/data beside the repository; nothing of them is written outside ``--folder``.
 
 ``--quick`` is for a look at the machinery: a fifth of the documents, a smaller model, a fifth of the steps.
 """
@@ -18,6 +22,7 @@ import argparse
 import io
 import json
 import random
+import resource
 import sys
 import tarfile
 import time
@@ -50,20 +55,25 @@ KEEP = 0.2
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is done. Ladder: (layers, width, steps) of each model."""
+    """How much is done. Models are (layers, width, steps)."""
 
-    documents: int  # of each of the six sources
-    bad: int  # of each kind
-    sample: int  # scored by the ladder, of each source
-    ladder: tuple[tuple[int, int, int], ...]
-    final: tuple[int, int, int]  # layers, width and steps of every final training
+    documents: int  # of each of the six sources and of each kind of bad text
+    sample: int  # scored by the ladder, of each source; and of each target source, what the others are shown
+    sizes: tuple[tuple[int, int, int], ...]  # the ladder of sizes
+    mixed: tuple[int, int, int]  # every model of the ladder of mixtures
+    final: tuple[int, int, int]  # every final training
     held_out: float
 
 
 FULL = Scale(
-    2200, 2270, 300, ((1, 16, 100), (1, 32, 150), (2, 48, 250), (2, 64, 400), (3, 96, 600)), (2, 64, 400), 0.05
+    2670, 300, ((1, 16, 100), (1, 32, 150), (2, 48, 200), (2, 64, 300), (3, 96, 400)), (2, 48, 200), (2, 64, 300), 0.05
 )
-QUICK = Scale(500, 450, 80, ((1, 16, 25), (1, 32, 40), (2, 48, 60), (2, 64, 90), (3, 96, 120)), (1, 48, 80), 0.08)
+QUICK = Scale(
+    500, 80, ((1, 16, 25), (1, 32, 40), (2, 48, 60), (2, 64, 90), (3, 96, 120)), (2, 48, 60), (1, 48, 80), 0.08
+)
+MIXTURES = 6  # models of the ladder of mixtures
+EPOCHS = 25  # of both classifiers: at fastText's 5 one of 540 texts a class has hardly begun to learn
+REFERENCE = "reference.jsonl"
 SEQUENCE, BATCH, VOCABULARY = 128, 16, 2560  # pieces: the languages bring 1,500 characters
 
 
@@ -115,27 +125,31 @@ BOILERPLATE = (
 
 
 def write_corpus(folder: Path, scale: Scale) -> list[str]:
-    """Write one JSON lines file a source and return their names."""
+    """Write one JSON lines file a source, and the reference of the target; return the names of the sources."""
     chance = random.Random(0)
     folder.mkdir(parents=True, exist_ok=True)
     files = sorted((DATA / "corpora").glob("*.zst"))
     if not files:
         raise UserError(f"{DATA / 'corpora'}: no corpora there; put the folder beside the repository")
-    sources: dict[str, list[str]] = {path.name.partition("_")[0]: list(pieces(path, scale.documents)) for path in files}
+    most = scale.documents
+    sources: dict[str, list[str]] = {
+        path.name.partition("_")[0]: list(pieces(path, most + scale.sample)) for path in files
+    }
+    reference = [text for name in TARGET for text in sources[name][most:]]
+    sources = {name: texts[:most] for name, texts in sources.items()}
     good = [text for texts in sources.values() for text in texts]
     sources["shuffled"] = []
-    for text in chance.sample(good, min(scale.bad, len(good))):
+    for text in chance.sample(good, min(most, len(good))):
         words = text.split()
         chance.shuffle(words)
         sources["shuffled"].append(" ".join(words))
-    sources["boilerplate"] = [
-        " | ".join(chance.choices(BOILERPLATE, k=40)) + f" {number}" for number in range(scale.bad)
-    ]
+    sources["boilerplate"] = [" | ".join(chance.choices(BOILERPLATE, k=40)) + f" {number}" for number in range(most)]
     others = foreign()
     chance.shuffle(others)
-    sources["foreign"] = others[: scale.bad]
-    for name, texts in sources.items():
-        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as out:
+    sources["foreign"] = others[:most]
+    files_of = {f"{name}.jsonl": texts for name, texts in sources.items()} | {REFERENCE: reference}
+    for name, texts in files_of.items():
+        with (folder / name).open("w", encoding="utf-8") as out:
             out.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
     return sorted(sources)
 
@@ -171,32 +185,42 @@ def corpus_run(
     return run
 
 
-def selections(ladder: Sequence[Mapping[str, str]]) -> dict[str, list[dict[str, Any]]]:
+def selections(
+    names: Sequence[str], ladders: Mapping[str, Sequence[Mapping[str, str]]]
+) -> dict[str, list[dict[str, Any]]]:
     """Return the steps of every selection: what scores, and the fifth that is kept."""
     keep = {"use": "select", "keep": KEEP}
-    others = {"negative": [], "positive": list(TARGET)}
+    examples = {"positive": [REFERENCE], "negative": list(names)}  # DCLM's negatives are the pool at random
+    scorer = {"epochs": EPOCHS, "dimension": 32, "buckets": 200_000}
     return {
         "all": [],
         "random": [{"use": "random"}, {**keep, "by": "random"}],
-        "dsir": [{"use": "dsir", "target": list(TARGET)}, {**keep, "by": "dsir"}],
-        "dclm": [
-            {"use": "score", "name": "dclm", "train": {**others, "buckets": 200_000, "dimension": 32}},
-            {**keep, "by": "dclm"},
-        ],
-        "preselect": [
-            {
-                "use": "preselect",
-                "name": "preselect",
-                "models": list(ladder),
-                "target": list(TARGET),
-                "dimension": 32,
-            },
-            {**keep, "by": "preselect"},
-        ],
+        "dsir": [{"use": "dsir", "target": [REFERENCE]}, {**keep, "by": "dsir"}],
+        "dclm": [{"use": "score", "name": "dclm", "train": {**examples, **scorer}}, {**keep, "by": "dclm"}],
+        **{
+            method: [
+                {"use": "preselect", "name": method, "models": list(ladder), "target": list(TARGET), **scorer},
+                {**keep, "by": method},
+            ]
+            for method, ladder in ladders.items()
+        },
     }
 
 
-def trained(folder: Path, tokens: Path, vocabulary: int, shape: tuple[int, int, int], seed: int) -> Path:
+def mixtures(names: Sequence[str], number: int) -> list[dict[str, float]]:
+    """Return ``number`` mixtures of the sources, evenly distributed over all that there are (Dirichlet, all 1)."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(len(names)), number)
+    return [dict(zip(names, map(float, row), strict=True)) for row in shares]
+
+
+def trained(
+    folder: Path,
+    tokens: Path,
+    vocabulary: int,
+    shape: tuple[int, int, int],
+    seed: int,
+    weights: Mapping[str, float] | None = None,
+) -> Path:
     """Train a model of (layers, width, steps) and return its last checkpoint."""
     layers, width, steps = shape
     job = TrainJob(
@@ -210,6 +234,7 @@ def trained(folder: Path, tokens: Path, vocabulary: int, shape: tuple[int, int, 
         ),
         tokens=str(tokens),
         seed=seed,
+        weights=weights or {},
     )  # fmt: skip
     return launch.train(job, folder).checkpoint
 
@@ -217,52 +242,68 @@ def trained(folder: Path, tokens: Path, vocabulary: int, shape: tuple[int, int, 
 # the verdict
 
 
-def interval(values: np.ndarray, sizes: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
-    """Return mean bits a byte and its 95 % interval: bootstrap over seeds and documents. ``values``: seeds x documents.
+@dataclass(frozen=True)
+class Difference:
+    """Mean bits a byte of a method's models on some documents, and their difference to random's."""
 
-    ``values`` are bits, ``sizes`` bytes. With three seeds the interval says little of seeds and much of documents.
+    bits_per_byte: float
+    difference: float
+    margin: float  # half the width of its 95 % interval
+    detectable: float  # the difference that would be found four times in five
+
+
+def differences(bits: Mapping[str, np.ndarray], sizes: np.ndarray, draws: int = 1000) -> dict[str, Difference]:
+    """Compare every method with ``random``. ``bits``: seeds x documents; ``sizes``: bytes of the documents.
+
+    Two kinds of chance: trainings (variance between the seeds of a method, pooled over all methods, so that three
+    seeds of six methods give 12 degrees of freedom) and held-out documents (bootstrap). The interval is Student's.
     """
+    from scipy.stats import t
+
     chance = np.random.default_rng(0)
-    found = np.empty(draws)
-    for draw in range(draws):
-        seeds = chance.integers(0, len(values), len(values))
-        rows = chance.integers(0, len(sizes), len(sizes))
-        found[draw] = values[seeds].mean(axis=0)[rows].sum() / sizes[rows].sum()
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(values.mean(axis=0).sum() / sizes.sum()), float(low), float(high)
+    drawn = chance.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)  # times each document counts
+    means = {method: values.sum(axis=1) / sizes.sum() for method, values in bits.items()}
+    seeds = len(SEEDS)
+    between = float(np.mean([values.var(ddof=1) for values in means.values()]))
+    freedom = len(bits) * (seeds - 1)
+    found = {}
+    for method, values in bits.items():
+        paired = drawn @ (values - bits["random"]).mean(axis=0) / (drawn @ sizes)
+        error = 0.0 if method == "random" else float(np.sqrt(2 * between / seeds + paired.var()))
+        found[method] = Difference(
+            float(means[method].mean()),
+            float(means[method].mean() - means["random"].mean()),
+            float(t.ppf(0.975, freedom)) * error,
+            float(t.ppf(0.975, freedom) + t.ppf(0.8, freedom)) * error,
+        )
+    return found
 
 
-def verdict(bits: Mapping[str, np.ndarray], sources: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
-    """Return bits a byte of every method and source, and its difference to random, each with an interval."""
-    groups = {name: sources == name for name in sorted(set(sources))}
-    good = ~np.isin(sources, BAD)
-    groups |= {"target": np.isin(sources, TARGET), "good sources": good}
+def verdict(bits: Mapping[str, np.ndarray], sources: np.ndarray, sizes: np.ndarray) -> dict[str, dict[str, Difference]]:
+    """Return the comparison on every source, on the target and on all good sources."""
+    groups = {str(name): sources == name for name in sorted(set(sources))}
+    groups |= {"target": np.isin(sources, TARGET), "good sources": ~np.isin(sources, BAD)}
     return {
-        method: {
-            name: {
-                "bits_per_byte": interval(values[:, rows], sizes[rows]),
-                "against_random": interval((values - bits["random"])[:, rows], sizes[rows]),
-            }
-            for name, rows in groups.items()
-        }
-        for method, values in bits.items()
+        name: differences({method: values[:, rows] for method, values in bits.items()}, sizes[rows])
+        for name, rows in groups.items()
     }
 
 
-def show(result: Mapping[str, Any]) -> str:
-    """Return the verdict as a Markdown table: bits a byte, and the difference to random with its interval."""
-    methods = list(result)
-    lines = ["| held-out text | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
-    for group in result["random"]:
-        cells = []
-        for method in methods:
-            mean, _, _ = result[method][group]["bits_per_byte"]
-            change, low, high = result[method][group]["against_random"]
-            cells.append(
-                f"{mean:.3f}" if method == "random" else f"{mean:.3f} ({change:+.3f}: {low:+.3f} to {high:+.3f})"
-            )
-        lines.append(f"| {group} | " + " | ".join(cells) + " |")
+def show(result: Mapping[str, Mapping[str, Difference]]) -> str:
+    """Return the verdict as a Markdown table: bits a byte of random, and what the others are off it."""
+    methods = [name for name in result["target"] if name != "random"]
+    lines = [f"| held-out text | random | {' | '.join(methods)} | detectable |", "|---" * (len(methods) + 3) + "|"]
+    for group, found in result.items():
+        cells = [f"{found[name].difference:+.3f} ± {found[name].margin:.3f}" for name in methods]
+        least = max(found[name].detectable for name in methods)
+        lines.append(f"| {group} | {found['random'].bits_per_byte:.3f} | {' | '.join(cells)} | {least:.3f} |")
     return "\n".join(lines)
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of all that it has started and seen end."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def measure(folder: Path, scale: Scale) -> dict[str, Any]:
@@ -279,22 +320,29 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
     vocabulary = pool.tokenizer.vocabulary_size
     documents = pool.head.manifest.account.documents_out
     say(f"pool of {documents} documents, {pool.head.manifest.account.bytes_out / 1e6:.1f} MB")
-    ladder = []
-    for number, shape in enumerate(scale.ladder):
-        place = folder / "ladder" / f"{number}"
-        trained(place, pool.tokens.folder, vocabulary, shape, 0)
-        ladder.append({"name": f"m{number}", "checkpoint": str(place.resolve()), "tokenizer": str(tokenizer)})
-        say(f"ladder: {shape[0]} layers of {shape[1]}, {shape[2]} steps")
+    rungs: dict[str, list[tuple[tuple[int, int, int], dict[str, float]]]] = {
+        "preselect": [(shape, {}) for shape in scale.sizes],
+        "preselect-mixtures": [(scale.mixed, weights) for weights in mixtures(names, MIXTURES)],
+    }
+    ladders: dict[str, list[dict[str, str]]] = {}
+    for method, models in rungs.items():
+        for number, (shape, weights) in enumerate(models):
+            place = folder / "ladder" / f"{method}-{number}"
+            trained(place, pool.tokens.folder, vocabulary, shape, number, weights)
+            entry = {"name": f"m{number}", "checkpoint": str(place.resolve()), "tokenizer": str(tokenizer)}
+            ladders.setdefault(method, []).append(entry)
+            say(f"ladder of {method}: {shape[0]} layers of {shape[1]}, {shape[2]} steps")
     checkpoints: dict[str, Path] = {}
     kept: dict[str, Any] = {}
-    for method, tail in selections(ladder).items():
-        for step in tail:
-            if "train" in step:
-                step["train"]["negative"] = [name for name in names if name not in TARGET]
+    scorers: dict[str, Any] = {}
+    for method, tail in selections(names, ladders).items():
         run = corpus_run(root, base, names, scale, tail, tokenizer)
         account = run.head.manifest.account
         kept[method] = {name: size for name, (_, size) in sorted(account.kept.items())}
         say(f"{method}: {account.documents_out} documents, {account.bytes_out / 1e6:.2f} MB")
+        for name, place in json.loads((root / "run.json").read_text())["fitted"].get("scorers", {}).items():
+            report = json.loads((root / place / "report.json").read_text())
+            scorers[name] = {key: report.get(key) for key in ("auc", "positive", "predictive")}
         for seed in SEEDS:
             place = folder / "models" / f"{method}-{seed}"
             checkpoints[f"{method}-{seed}"] = trained(place, run.tokens.folder, vocabulary, scale.final, seed)
@@ -307,18 +355,19 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
     bits = {method: np.stack([table[list(checkpoints).index(f"{method}-{seed}")] for seed in SEEDS]) for method in kept}
     sizes = texts.column("bytes").to_numpy().astype(float)
     sources = np.array(texts.column("source").to_pylist())
+    result = verdict(bits, sources, sizes)
     say("scored")
-    scorer = json.loads((next((root / "scorers").glob("preselect-*")) / "report.json").read_text())
     return {
         "documents": documents,
         "held_out": {
             str(name): int(count) for name, count in zip(*np.unique(sources, return_counts=True), strict=True)
         },
         "seconds": round(time.perf_counter() - started),
+        "processor_seconds": round(processor_seconds()),
         "tokens": scale.final[2] * BATCH * SEQUENCE,
         "kept_bytes": kept,
-        "predictive": {**scorer["predictive"], "auc": scorer["auc"], "training": scorer["positive"]},
-        "result": verdict(bits, sources, sizes),
+        "scorers": scorers,
+        "result": result,
     }
 
 
@@ -334,7 +383,7 @@ def main() -> None:
     except UserError as error:
         print(f"preselect-nano: {error}", file=sys.stderr)
         sys.exit(1)
-    (folder / "result.json").write_text(json.dumps(found, indent=1))
+    (folder / "result.json").write_text(json.dumps(found, indent=1, default=vars))
     print(json.dumps({key: value for key, value in found.items() if key != "result"}, indent=1))
     print(show(found["result"]))
 

@@ -92,7 +92,9 @@ def huggingface_losses(path: Path, documents: pa.Table, on_progress: Progress | 
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
-        raise UserError(f"{path}: a Hugging Face folder needs the package 'transformers'; install it") from error
+        raise UserError(
+            f"{path}: a Hugging Face folder needs transformers and torch: pip install 'tilth[hf,train]'"
+        ) from error
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; download the model first")
     try:
