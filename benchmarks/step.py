@@ -116,13 +116,13 @@ def measure(config: ModelConfig, batch_size: int, count: int) -> dict[str, Any]:
     samples = Samples(config)
     with cuda_on_cpu(), alone() as device:
         torch.manual_seed(0)
-        core, model, optimizer = build(job, device)
-        begin = {name: value.detach().clone() for name, value in core.named_parameters()}
+        parts, model, optimizer = build(job, device)
+        begin = {name: value.detach().clone() for name, value in parts[0].named_parameters()}
         fused, block.FusedAttention = block.FusedAttention, DotProductAttention
-        other_core, other_model, other_optimizer = build(job, device)
+        other_parts, other_model, other_optimizer = build(job, device)
         block.FusedAttention = fused
         with torch.no_grad():
-            for name, value in other_core.named_parameters():
+            for name, value in other_parts[0].named_parameters():
                 value.copy_(begin[name])
         plain = Plain(config, begin)
         groups = [

@@ -80,7 +80,12 @@ def test_a_bert_has_berts_layer_and_a_gpt_llamas() -> None:
             "model.query_groups: found 2, expected a multiple of layout.tensor (4)",
         ),
         ({"layout": {"pipeline": 5}}, "model.layers: found 4, expected a multiple of layout.pipeline (5)"),
-        ({"layout": {"pipeline": 2, "virtual": 2}}, "layout.virtual: found 2, expected 1"),
+        ({"layout": {"pipeline": 2, "virtual": 2}}, "optimisation.micro_batch_size: found 16, which makes 1 rounds"),
+        ({"layout": {"virtual": 2}}, "layout.virtual: found 2 with layout.pipeline 1, expected 1"),
+        (
+            {"layout": {"pipeline": 4, "virtual": 2}},
+            "model.layers: found 4, expected a multiple of layout.pipeline x layout.virtual (8)",
+        ),
         ({"optimisation": {"batch_size": 6}, "layout": {"data": 4}}, "optimisation.batch_size: found 6"),
         ({"model": {"sentence_order": True}}, "model.sentence_order: found true with kind gpt"),
         (

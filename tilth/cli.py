@@ -304,6 +304,7 @@ def train(
     recipe: RecipePath,
     tp: Annotated[int | None, typer.Option(min=1, help="Processes that share each matrix.")] = None,
     pp: Annotated[int | None, typer.Option(min=1, help="Processes that share the layers.")] = None,
+    vp: Annotated[int | None, typer.Option(min=1, help="Parts of a pipeline stage, which take turns.")] = None,
     dp: Annotated[int | None, typer.Option(min=1, help="Copies of the model that share the batch.")] = None,
     sp: Annotated[bool | None, typer.Option(help="Let tensor-parallel processes share positions too.")] = None,
     runs: RunsFolder = RUNS,
@@ -316,7 +317,7 @@ def train(
     from tilth.models import in_layout
     from tilth.show import showing
 
-    layout = {"tensor": tp, "pipeline": pp, "data": dp, "sequence_parallel": sp}
+    layout = {"tensor": tp, "pipeline": pp, "virtual": vp, "data": dp, "sequence_parallel": sp}
     with showing(json=json) as show:
         result = _run(recipe, runs, "train", engine, workers, runner, show, lambda loaded: in_layout(loaded, layout))
     _tell(result, json)

@@ -53,7 +53,7 @@ def test_the_bits_are_those_of_a_plain_computation(
     expected = []
     with cuda_on_cpu(), alone(), torch.no_grad():
         gpt = build_gpt(model, Layout())
-        load_state(seed_checkpoint, gpt, None)
+        load_state(seed_checkpoint, [gpt], None)
         gpt.eval()
         for tokens in tokenizer.encode_batch(held_out.column("text").to_pylist()):
             nats = 0.0

@@ -9,6 +9,7 @@ import shutil
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import orjson
 from conftest import Progressions, made_up_vocabulary
@@ -29,6 +30,7 @@ OPTIMISATION = TrainConfig(steps=3, batch_size=8, micro_batch_size=2, learning_r
 TP1, TP2, PP2, DP2 = Layout(), Layout(tensor=2), Layout(pipeline=2), Layout(data=2)
 TP2_PP2, PP2_DP2, SP2 = Layout(2, 2), Layout(1, 2, 2), Layout(2, sequence_parallel=True)
 SP2_PP2 = Layout(2, 2, sequence_parallel=True)
+PP2_VP2, TP2_PP2_VP2 = Layout(pipeline=2, virtual=2), Layout(2, 2, virtual=2)
 SHARED_DP2, SHARED_TP2_DP2 = Layout(data=2, distributed_optimizer=True), Layout(2, 1, 2, distributed_optimizer=True)
 
 FRESH = {
@@ -43,6 +45,8 @@ FRESH = {
     ),
 }
 FRESH["llama"][1].update({"shared DP2": SHARED_DP2, "shared TP2xDP2": SHARED_TP2_DP2})
+FRESH["llama"][1].update({"PP2xVP2": PP2_VP2, "TP2xPP2xVP2": TP2_PP2_VP2})
+FRESH["bert"][1].update({"PP2xVP2": PP2_VP2})
 # Three steps in the first layout, then three more in the second, from the first one's checkpoint.
 MOVED = {
     "llama": [
@@ -50,6 +54,8 @@ MOVED = {
         ("shared DP2", "TP2xPP2"),
         ("TP2xPP2", "shared DP2"),
         ("shared DP2", "shared TP2xDP2"),
+        ("PP2xVP2", "TP2"),
+        ("TP2", "TP2xPP2xVP2"),
     ],
     "bert": [
         ("TP1", "TP1"),
@@ -104,6 +110,22 @@ def prepare(folder: Path, begin: Path) -> None:
         shutil.copytree(begin, folder / begin.name)
 
 
+def train_naively(folder: Path) -> None:
+    """Take the steps of virtual stages with the messages that Megatron's configuration has by default."""
+    from unittest.mock import patch
+
+    from tilth.train import gpt
+
+    ours = gpt.transformer_config
+
+    def naive(*arguments: Any) -> Any:
+        config = ours(*arguments)
+        return dataclasses.replace(config, batch_p2p_comm=True, overlap_p2p_comm=False)
+
+    with patch.object(gpt, "transformer_config", naive):
+        train_in(folder, LLAMA, PP2_VP2, 3)
+
+
 def train_everywhere(base: Path) -> None:
     from tilth.train.loop import write_seed
 
@@ -116,7 +138,9 @@ def train_everywhere(base: Path) -> None:
         wait_for_all(base)
         for layout, degrees in layouts.items():
             train_in(base / name / layout, model, degrees, 3)
+    prepare(base / "naive", base / "llama" / "step-00000000")
     wait_for_all(base)
+    train_naively(base / "naive")
     for name, pairs in MOVED.items():
         for first, second in pairs:
             prepare(base / f"moved {name}" / f"{first}-{second}", checkpoint.checkpoints(base / name / first)[-1])

@@ -37,7 +37,7 @@ def written(model: ModelConfig, folder: Path) -> Path:
         built = build_model(model, Layout())
         for parameter in built.parameters():  # far enough from each other that no two tokens are equally probable
             parameter.add_(torch.randn_like(parameter) * 0.2)
-        write_checkpoint(folder, built, None, seed_manifest(TrainJob(model, TrainConfig(steps=1), "-")))
+        write_checkpoint(folder, [built], None, seed_manifest(TrainJob(model, TrainConfig(steps=1), "-")))
     return folder / "step-00000000"
 
 
@@ -52,7 +52,7 @@ def test_the_memory_changes_nothing(model: ModelConfig, tmp_path: Path) -> None:
     expected = []
     with cuda_on_cpu(), alone(), torch.no_grad():
         built = build_model(model, Layout()).eval()
-        load_state(source, built, None)
+        load_state(source, [built], None)
         for prompt in PROMPTS:
             text = torch.tensor([prompt])
             for _ in range(20):

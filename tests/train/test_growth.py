@@ -28,7 +28,7 @@ def test_old_rows_stay_and_new_ones_begin_by_the_rule(method: str, tmp_path: Pat
     def embedding(source: Path, model: ModelConfig) -> "torch.Tensor":
         with alone(), torch.no_grad():
             built = build_model(model, Layout())
-            load_state(source, built, None)
+            load_state(source, [built], None)
             return built.embedding.word_embeddings.weight.detach().clone()
 
     grown = dataclasses.replace(MODEL, vocabulary_size=129)  # one more than the padding had room for

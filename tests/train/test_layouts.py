@@ -50,6 +50,13 @@ def test_every_layout_has_the_losses_of_one_process(trained: Path, model: str, l
         assert alone[2]["loss"] < alone[0]["loss"]
 
 
+def test_virtual_stages_with_default_messages_go_wrong_and_ours_do_not(trained: Path) -> None:
+    alone = records(trained / "llama" / "TP1")
+    naive, ours = records(trained / "naive"), records(trained / "llama" / "PP2xVP2")
+    assert naive[0]["grad_norm"] != pytest.approx(alone[0]["grad_norm"], rel=0.1)  # and no word of it
+    assert ours[0]["grad_norm"] == pytest.approx(alone[0]["grad_norm"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("model", "first", "second"), [(model, *pair) for model, pairs in MOVED.items() for pair in pairs]
 )

@@ -114,8 +114,8 @@ def test_adams_step_is_that_of_the_run_after_a_restart(run: Any, tmp_path: Path)
 
     run(tmp_path)
     with cuda_on_cpu(), alone() as device:
-        core, _, optimizer = build(JOB, device)
-        load_state(checkpoint.checkpoints(tmp_path)[1], core, optimizer)
+        parts, _, optimizer = build(JOB, device)
+        load_state(checkpoint.checkpoints(tmp_path)[1], parts, optimizer)
     steps = [state["step"] for wrapped in optimizer.chained_optimizers for state in wrapped.state.values()]
     assert {float(step) for step in steps} == {4.0}
     assert len({step.data_ptr() for step in steps}) == len(steps)  # one shared tensor would count every parameter
@@ -293,9 +293,9 @@ def test_what_is_named_has_no_weight_decay(world: Any, progressions: type[Any]) 
     from tilth.train.loop import build, take_step
 
     job = changed(undecayed=("embedding",))
-    core, model, optimizer = build(job, world)
+    parts, model, optimizer = build(job, world)
     take_step(job, 0, progressions(300, 32), model, optimizer, world)
-    names = {id(parameter): name for name, parameter in core.named_parameters()}
+    names = {id(parameter): name for name, parameter in parts[0].named_parameters()}
     spared = {names[id(p)] for group in optimizer.param_groups for p in group["params"] if group["weight_decay"] == 0.0}
     assert "embedding.word_embeddings.weight" in spared
     assert not any("linear" in name for name in spared)

@@ -30,10 +30,10 @@ def trained(world: Any, progressions: type[Any]) -> tuple[Any, Any]:
     """A model and its distributed optimizer after three steps."""
     from tilth.train.loop import build, take_step
 
-    core, model, optimizer = build(JOB, world)
+    parts, model, optimizer = build(JOB, world)
     for step in range(3):
         take_step(JOB, step, progressions(300, 32), model, optimizer, world)
-    return core, optimizer
+    return parts, optimizer
 
 
 def steps(optimizer: Any) -> list[Any]:
@@ -46,8 +46,8 @@ def test_one_shared_adam_step_counts_every_parameter_and_ours_does_not(
     from tilth.train.loop import build, take_step, write_checkpoint
     from tilth.train.state import load_state
 
-    core, optimizer = trained
-    write_checkpoint(tmp_path, core, optimizer, {"step": 3})
+    parts, optimizer = trained
+    write_checkpoint(tmp_path, parts, optimizer, {"step": 3})
 
     _, naive_model, naive = build(JOB, world)
     naive.chained_optimizers[0].load_state_dict(optimizer.chained_optimizers[0].state_dict())
@@ -67,21 +67,30 @@ def test_the_distributed_optimizers_own_checkpoints_fail_and_ours_do_not(
     from tilth.train.loop import build, write_checkpoint
     from tilth.train.state import load_state
 
-    core, optimizer = trained
-    fresh_core, _, fresh = build(JOB, world)
+    parts, optimizer = trained
+    fresh_parts, _, fresh = build(JOB, world)
     with pytest.raises((AssertionError, IndexError, KeyError)):
-        fresh.sharded_state_dict(fresh_core.sharded_state_dict(), is_loading=True, metadata=FORMAT)  # no step yet
-    write_checkpoint(tmp_path, core, optimizer, {"step": 3})
-    load_state(tmp_path / "step-00000003", fresh_core, fresh)
+        fresh.sharded_state_dict(fresh_parts[0].sharded_state_dict(), is_loading=True, metadata=FORMAT)  # no step yet
+    write_checkpoint(tmp_path, parts, optimizer, {"step": 3})
+    load_state(tmp_path / "step-00000003", fresh_parts, fresh)
     for ours, theirs in zip(optimizer.chained_optimizers, fresh.chained_optimizers, strict=True):
         for one, other in zip(ours.get_parameters(), theirs.get_parameters(), strict=True):
             for moment in ("exp_avg", "exp_avg_sq"):
                 assert torch.equal(ours.optimizer.state[one][moment], theirs.optimizer.state[other][moment])
 
 
-def test_virtual_stages_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"^layout\.virtual: found 2, expected 1: .* wrong gradients"):
+def test_virtual_stages_are_refused_where_they_would_be_wrong() -> None:
+    """What the default messages make of the others: ``test_virtual_stages_with_default_messages_go_wrong``."""
+    with pytest.raises(UserError, match=r"^layout\.virtual: found 2 with layout\.pipeline 1, expected 1"):
+        MODEL.check(Layout(virtual=2))
+    with pytest.raises(
+        UserError, match=r"^model\.layers: found 2, expected a multiple of layout\.pipeline x layout\.vir"
+    ):
         MODEL.check(Layout(pipeline=2, virtual=2))
+    with pytest.raises(
+        UserError, match=r"micro_batch_size: found 8, which makes 1 rounds of a batch of 8, expected a m"
+    ):
+        JOB.optimisation.check(Layout(pipeline=2, virtual=2))
 
 
 def test_a_logged_loss_is_divided_by_the_micro_batches_and_ours_is_not(world: Any, progressions: type[Any]) -> None:
@@ -108,7 +117,7 @@ def test_a_logged_loss_is_divided_by_the_micro_batches_and_ours_is_not(world: An
     told = get_forward_backward_func()(
         forward_step_func=forward_step,
         data_iterator=iter(batches),
-        model=[model],
+        model=model,
         num_microbatches=4,
         seq_length=32,
         micro_batch_size=2,

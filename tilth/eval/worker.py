@@ -75,7 +75,7 @@ def score_windows(checkpoint: Checkpoint, texts: Texts, rank: int, world: int, p
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with alone() as device, torch.no_grad():
         model = build_model(config, Layout()).to(device)
-        load_state(checkpoint.path, model, None)
+        load_state(checkpoint.path, [model], None)
         model.eval()
         for rows in list(cut_batches(windows, most))[rank::world]:
             nats, right = guess(model, config, windows, rows, texts, device)

@@ -96,7 +96,7 @@ class LayoutRecipe(Strict):
     data: Annotated[int, Field(ge=1, le=65536)] = 1
     sequence_parallel: bool = False
     distributed_optimizer: bool = Field(False, description="data-parallel copies share the optimizer's state")
-    virtual: Positive = Field(1, description="parts of a pipeline stage; only 1 is offered")
+    virtual: Positive = Field(1, description="parts of a pipeline stage, which take turns")
 
 
 class TrainRecipe(Strict):

@@ -90,18 +90,24 @@ class Bert(BertModel):
         return logits
 
 
-def build_bert(model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none") -> Bert:
-    """Return this process's part of the model, on the CPU, with weights from the current generator."""
+def build_bert(
+    model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none", virtual: int | None = None
+) -> Bert:
+    """Return this process's part of the model, on the CPU, with weights from the current generator.
+
+    ``virtual``: which part of its stage, where ``layout.virtual`` is above 1.
+    """
     config = transformer_config(model, layout, bf16, recompute)
     with patch.object(bert_lm_head, "LNImpl", norm_of(model)):
         return Bert(
             config,
             SEGMENTS,
-            block(copy.deepcopy(bert_layer_local_spec), model, config),
+            block(copy.deepcopy(bert_layer_local_spec), model, config, virtual),
             model.padded_vocabulary_size,
             model.sequence_length,
-            pre_process=parallel_state.is_pipeline_first_stage(),
-            post_process=parallel_state.is_pipeline_last_stage(),
+            pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=virtual),
+            post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=virtual),
+            vp_stage=virtual,
             share_embeddings_and_output_weights=model.tied_embeddings,
             position_embedding_type="learned_absolute" if model.position == "learned" else "rope",
             add_binary_head=model.sentence_order,

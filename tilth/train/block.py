@@ -62,12 +62,16 @@ def transformer_config(
         attention_dropout=model.dropout,
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
+        virtual_pipeline_model_parallel_size=layout.virtual if layout.virtual > 1 else None,
         sequence_parallel=layout.sequence_parallel,
         bf16=bf16,
         params_dtype=torch.bfloat16 if bf16 else torch.float32,
         pipeline_dtype=torch.bfloat16 if bf16 else torch.float32,
         use_cpu_initialization=True,  # the same weights with and without a GPU
         batch_p2p_sync=False,
+        # batched, the messages of two stages that take turns are taken for each other's: gradients are wrong in silence
+        batch_p2p_comm=layout.virtual == 1,
+        overlap_p2p_comm=layout.virtual > 1,
         finalize_model_grads_func=finalize_model_grads,
         **RECOMPUTED[recompute],
     )
@@ -78,13 +82,13 @@ def norm_of(model: ModelConfig) -> type[LayerNorm] | type[RMSNorm]:
     return RMSNorm if model.normalization == "RMSNorm" else LayerNorm
 
 
-def block(layer: ModuleSpec, model: ModelConfig, config: TransformerConfig) -> ModuleSpec:
+def block(layer: ModuleSpec, model: ModelConfig, config: TransformerConfig, virtual: int | None = None) -> ModuleSpec:
     """Return this stage's layers, made as ``layer`` says but with our attention and norms."""
     norm = norm_of(model)
     layer.submodules.input_layernorm = norm
     layer.submodules.pre_mlp_layernorm = norm
     layer.submodules.self_attention.submodules.core_attention = FusedAttention
-    layers = TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm)
+    layers = TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config, virtual), layer_norm=norm)
     return ModuleSpec(module=TransformerBlock, submodules=layers)
 
 

@@ -1,4 +1,4 @@
-"""Builds the model that a description names."""
+"""Builds the model that a description names: whole, or the parts of it that one process of a layout holds."""
 
 from tilth.train.bert import Bert, build_bert
 from tilth.train.gpt import Gpt, build_gpt
@@ -8,7 +8,18 @@ from tilth.train.model import ModelConfig
 Model = Gpt | Bert
 
 
-def build_model(model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none") -> Model:
-    """Return this process's part of the model, on the CPU, with weights from the current generator."""
+def build_model(
+    model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none", virtual: int | None = None
+) -> Model:
+    """Return this process's part of the model, on the CPU, with weights from the current generator.
+
+    ``virtual``: which part of its stage, where ``layout.virtual`` is above 1.
+    """
     build = build_bert if model.kind == "bert" else build_gpt
-    return build(model, layout, bf16, recompute)
+    return build(model, layout, bf16, recompute, virtual)
+
+
+def build_parts(model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none") -> list[Model]:
+    """Return all that this process holds of the model: one part, or as many as ``layout.virtual`` says."""
+    parts = range(layout.virtual) if layout.virtual > 1 else (None,)
+    return [build_model(model, layout, bf16, recompute, part) for part in parts]

@@ -58,7 +58,7 @@ def generate(
         _check_prompt(number, prompt, most, model)
     with alone() as device, torch.no_grad():
         gpt = build_gpt(model, Layout()).to(device).eval()
-        load_state(found.path, gpt, None)
+        load_state(found.path, [gpt], None)
         return [list(_written(gpt, model, prompt, most, sampling, stop, device)) for prompt in prompts]
 
 

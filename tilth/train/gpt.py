@@ -32,16 +32,22 @@ class Gpt(GPTModel):
         return losses
 
 
-def build_gpt(model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none") -> Gpt:
-    """Return this process's part of the model, on the CPU, with weights from the current generator."""
+def build_gpt(
+    model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none", virtual: int | None = None
+) -> Gpt:
+    """Return this process's part of the model, on the CPU, with weights from the current generator.
+
+    ``virtual``: which part of its stage, where ``layout.virtual`` is above 1.
+    """
     config = transformer_config(model, layout, bf16, recompute)
     return Gpt(
         config,
-        block(get_gpt_layer_local_spec(normalization=model.normalization), model, config),
+        block(get_gpt_layer_local_spec(normalization=model.normalization), model, config, virtual),
         vocab_size=model.padded_vocabulary_size,
         max_sequence_length=model.sequence_length,
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
+        pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=virtual),
+        post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=virtual),
+        vp_stage=virtual,
         share_embeddings_and_output_weights=model.tied_embeddings,
         position_embedding_type="learned_absolute" if model.position == "learned" else "rope",
         rotary_base=model.rope_base,

@@ -142,6 +142,13 @@ class TrainConfig:
                 f"optimisation.batch_size: found {self.batch_size}, expected a multiple of micro_batch_size x "
                 f"layout.data ({self.micro_batch_size or 1} x {layout.data})"
             )
+        rounds = self.batch_size // share
+        if layout.virtual > 1 and rounds % layout.pipeline:
+            raise UserError(
+                f"optimisation.micro_batch_size: found {self.micro_batch(layout)}, which makes {rounds} rounds of a "
+                f"batch of {self.batch_size}, expected a multiple of layout.pipeline ({layout.pipeline}), as "
+                f"layout.virtual needs; lower it or set layout.virtual to 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Layout:
     data: int = 1  # copies of the model that share the batch
     sequence_parallel: bool = False  # tensor ranks also share the positions between the matrices: less memory
     distributed_optimizer: bool = False  # data-parallel copies share the optimizer's state: 8 bytes a parameter less
-    virtual: int = 1  # model parts of a pipeline stage, taken in turns; only 1 is offered
+    virtual: int = 1  # model parts of a pipeline stage, taken in turns: stages wait less for each other
 
     @property
     def processes(self) -> int:
@@ -30,13 +30,13 @@ class Layout:
 
     def check(self) -> None:
         """Raise ``UserError`` where the layout makes no sense by itself."""
-        for name in ("tensor", "pipeline", "data"):
+        for name in ("tensor", "pipeline", "data", "virtual"):
             if getattr(self, name) < 1:
                 raise UserError(f"layout.{name}: found {getattr(self, name)}, expected 1 or more")
-        if self.virtual != 1:
+        if self.virtual > 1 and self.pipeline == 1:
             raise UserError(
-                f"layout.virtual: found {self.virtual}, expected 1: with two stages and Megatron-core 0.16's default "
-                f"messages, virtual stages train on wrong gradients without a word; use more tensor or data parallelism"
+                f"layout.virtual: found {self.virtual} with layout.pipeline 1, expected 1: there is no pipeline whose "
+                f"stages could take turns; set layout.pipeline above 1 or layout.virtual to 1"
             )
         if self.sequence_parallel and self.tensor == 1:
             raise UserError(
@@ -75,6 +75,7 @@ def process_groups(layout: Layout, rank: int, store: "Store | None" = None) -> "
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=layout.tensor,
             pipeline_model_parallel_size=layout.pipeline,
+            virtual_pipeline_model_parallel_size=layout.virtual if layout.virtual > 1 else None,
             create_gloo_process_groups=False,
         )
         yield device

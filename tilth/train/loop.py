@@ -7,7 +7,7 @@ the run that was not (fp32, same layout), and any data-parallel size sees the sa
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
-from tilth.train.build import Model, build_model
+from tilth.train.build import Model, build_model, build_parts
 from tilth.train.growth import grown
 from tilth.train.guard import Guard
 from tilth.train.identity import check_resumable, check_start, manifest, seed_manifest
@@ -46,6 +46,8 @@ from tilth.train.samples import Material, Samples
 from tilth.train.schedule import learning_rate
 from tilth.train.speed import flops_of_step, peak
 from tilth.train.state import disk_is_full, load_state, save_state, shared_records
+
+Wrapped = list[DistributedDataParallel]  # this process's parts of a model: more than one with virtual stages
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ def write_seed(job: TrainJob, folder: Path) -> Path:
         if start is not None and job.pieces:
             _load_grown(job, start, model)
         elif start is not None:
-            load_state(start.path, model, None)
-        write_checkpoint(folder, model, None, seed_manifest(job))
+            load_state(start.path, [model], None)
+        write_checkpoint(folder, [model], None, seed_manifest(job))
     return checkpoint.checkpoints(folder)[0]
 
 
@@ -107,8 +109,8 @@ def train(
     if begin is None:
         raise UserError(f"{folder}: no checkpoint to begin with; write the seed's first")
     check_resumable(job, material.samples.fingerprint, begin)
-    core, model, optimizer = build(job, device)
-    load_state(begin.path, core, optimizer if begin.step else None)
+    parts, model, optimizer = build(job, device)
+    load_state(begin.path, parts, optimizer if begin.step else None)
     if begin.step == 0:
         optimizer.reload_model_params()
     guard = Guard.from_json(optimisation.skip_above, optimisation.skip_window, begin.guard)
@@ -130,13 +132,13 @@ def train(
         every = optimisation.checkpoint_every
         if done == optimisation.steps or (every and done % every == 0):
             told = manifest(job, material.samples.fingerprint, done, guard.to_json())
-            write_checkpoint(folder, core, optimizer, told)
+            write_checkpoint(folder, parts, optimizer, told)
             if torch.distributed.get_rank() == 0:
                 checkpoint.prune(folder, optimisation.keep_last, optimisation.keep_every)
 
 
 def write_checkpoint(
-    folder: Path, model: Model, optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
+    folder: Path, parts: Sequence[Model], optimizer: MegatronOptimizer | None, described: Mapping[str, Any]
 ) -> None:
     """Write the checkpoint that the manifest ``described`` describes. All processes call it together.
 
@@ -148,7 +150,7 @@ def write_checkpoint(
         checkpoint.make_empty(partial)
     torch.distributed.barrier()
     try:
-        save_state(partial, model, optimizer)
+        save_state(partial, parts, optimizer)
         files = shared_records(partial)
         if first_process:
             checkpoint.commit(partial, described, files)
@@ -164,29 +166,31 @@ def write_checkpoint(
         raise
 
 
-def build(job: TrainJob, device: torch.device) -> tuple[Model, DistributedDataParallel, MegatronOptimizer]:
-    """Return this process's part of the model, the same wrapped for data parallelism, and its optimizer."""
+def build(job: TrainJob, device: torch.device) -> tuple[list[Model], Wrapped, MegatronOptimizer]:
+    """Return this process's parts of the model, the same wrapped for data parallelism, and their optimizer."""
     bf16 = job.optimisation.precision == "bf16"
     model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
-    core = build_model(job.model, job.layout, bf16, job.optimisation.recompute).to(device)
-    inner = Float16Module(core.config, core) if bf16 else core
+    parts = [part.to(device) for part in build_parts(job.model, job.layout, bf16, job.optimisation.recompute)]
     shared = job.layout.distributed_optimizer
     settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=shared)
-    model = DistributedDataParallel(core.config, settings, inner)
+    model = [
+        DistributedDataParallel(part.config, settings, Float16Module(part.config, part) if bf16 else part)
+        for part in parts
+    ]
     optimizer = get_megatron_optimizer(
         _optimizer_config(job),
-        [model],
+        model,
         config_overrides=_undecayed(job.optimisation),
         use_gloo_process_groups=False,
     )
-    return core, model, optimizer
+    return parts, model, optimizer
 
 
 def guarded_step(
     job: TrainJob,
     step: int,
     material: Material,
-    model: DistributedDataParallel,
+    model: Wrapped,
     optimizer: MegatronOptimizer,
     device: torch.device,
     guard: Guard,
@@ -216,7 +220,7 @@ def take_step(
     job: TrainJob,
     step: int,
     material: Material | Samples,
-    model: DistributedDataParallel,
+    model: Wrapped,
     optimizer: MegatronOptimizer,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -230,14 +234,15 @@ def gradients(
     job: TrainJob,
     step: int,
     material: Material,
-    model: DistributedDataParallel,
+    model: Wrapped,
     optimizer: MegatronOptimizer,
     device: torch.device,
 ) -> Losses:
     """Compute the gradients of ``step`` and return its losses."""
     seed_noise(job.seed, step)
-    model.train()
-    model.zero_grad_buffer()
+    for part in model:
+        part.train()
+        part.zero_grad_buffer()
     optimizer.zero_grad()
     batches = micro_batches(job, step * job.optimisation.batch_size, material.samples, material.objective)
     return forward(job, model, batches, device, backward=True)
@@ -267,13 +272,14 @@ def apply_gradients(job: TrainJob, step: int, optimizer: MegatronOptimizer, loss
     return float(norm)
 
 
-def held_out_loss(job: TrainJob, material: Material, model: DistributedDataParallel, device: torch.device) -> float:
+def held_out_loss(job: TrainJob, material: Material, model: Wrapped, device: torch.device) -> float:
     """Return the mean nats of a prediction on the held-out samples: always the same ones, masked the same way."""
     if material.held_out is None:
         raise UserError("held_out: found none, expected token shards as optimisation.evaluate_every says")
     size = job.optimisation.batch_size
     nats, counts = 0.0, 0.0
-    model.eval()
+    for part in model:
+        part.eval()
     with torch.no_grad():
         for first in range(0, max(job.held_out_samples, size) // size * size, size):
             batches = micro_batches(job, first, material.held_out, material.objective)
@@ -294,9 +300,7 @@ def micro_batches(job: TrainJob, first: int, samples: Samples, objective: Object
     return [batch.rows(row, size) for row in range(0, share, size)]
 
 
-def forward(
-    job: TrainJob, model: torch.nn.Module, batches: list[Batch], device: torch.device, *, backward: bool
-) -> Losses:
+def forward(job: TrainJob, model: Wrapped, batches: list[Batch], device: torch.device, *, backward: bool) -> Losses:
     """Run Megatron's schedule over ``batches`` and return the true losses over all copies, in every process."""
     rows = job.optimisation.batch_size
     size = batches[0].tokens.shape[0]
@@ -338,8 +342,8 @@ def forward(
 
     get_forward_backward_func()(
         forward_step_func=forward_step,
-        data_iterator=iter(list(enumerate(batches))),
-        model=[model],
+        data_iterator=[iter(list(enumerate(batches))) for _ in model],
+        model=model,
         num_microbatches=len(batches),
         seq_length=job.model.sequence_length,
         micro_batch_size=size,
@@ -367,7 +371,7 @@ def _load_grown(job: TrainJob, start: checkpoint.Checkpoint, model: Model) -> No
     """Give ``model`` the weights of ``start``, whose vocabulary is the beginning of its own."""
     old: ModelConfig = parse(ModelConfig, start.model)
     smaller = build_model(old, Layout())
-    load_state(start.path, smaller, None)
+    load_state(start.path, [smaller], None)
     own = model.state_dict()
     with torch.no_grad():
         for name, value in smaller.state_dict().items():

@@ -128,7 +128,10 @@ class ModelConfig:
             raise UserError("model.sentence_order: found true with kind gpt, expected bert; turn it off")
         _divides("model.ffn_hidden_size", self.feed_forward_size, "layout.tensor", layout.tensor)
         _divides("the padded vocabulary", self.padded_vocabulary_size, "layout.tensor", layout.tensor)
-        _divides("model.layers", self.layers, "layout.pipeline", layout.pipeline)
+        stages, names = layout.pipeline, "layout.pipeline"
+        if layout.virtual > 1:
+            stages, names = stages * layout.virtual, f"{names} x layout.virtual"
+        _divides("model.layers", self.layers, names, stages)
         if layout.sequence_parallel:
             _divides("model.sequence_length", self.sequence_length, "layout.tensor", layout.tensor)
 

@@ -6,6 +6,7 @@ through a manager process that outlives a killed worker; writing them here, one 
 """
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,12 @@ class InPlaceSave(TorchDistSaveShardedStrategy):
         )
 
 
-def save_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
-    """Write the weights of ``model`` and, if given, the state of ``optimizer``. All processes call it together."""
-    weights = _weights(model)
+def save_state(folder: Path, parts: Sequence[Model], optimizer: MegatronOptimizer | None) -> None:
+    """Write the weights of this process's ``parts`` of a model and, if given, the state of ``optimizer``.
+
+    All processes call it together.
+    """
+    weights = _weights(parts)
     state: dict[str, Any] = {"model": weights}
     if optimizer is not None:
         state["optimizer"] = optimizer_tensors(optimizer, weights)
@@ -65,27 +69,34 @@ def shared_records(folder: Path) -> dict[str, FileRecord]:
     return {name: record for share in shares for name, record in share.items()}
 
 
-def load_state(folder: Path, model: Model, optimizer: MegatronOptimizer | None) -> None:
+def load_state(folder: Path, parts: Sequence[Model], optimizer: MegatronOptimizer | None) -> None:
     """Read weights, and state where ``optimizer`` is given, in the present layout. All processes call it together.
 
     Raises ``UserError`` in every process where a file is not what was written, or holds anything but tensors.
     """
     checkpoint.check_records(folder, shared_records(folder))
     check_metadata(folder)
-    weights = _weights(model)
+    weights = _weights(parts)
     names = names_of(weights)
     state: dict[str, Any] = {"model": weights}
     if optimizer is not None:
         state["optimizer"] = optimizer_tensors(optimizer, weights, empty=True)
     loaded = dist_checkpointing.load(state, str(folder))
-    model.load_state_dict({**dict.fromkeys(model.state_dict()), **loaded["model"]})
+    for number, part in enumerate(parts):
+        told = {name: loaded["model"].get(f"{number}.{name}") for name in part.state_dict()}
+        part.load_state_dict(told)
     if optimizer is not None:
         load_optimizer(optimizer, names, loaded["optimizer"], loaded["adam_step"])
 
 
-def _weights(model: Model) -> ShardedStateDict:
-    """Return the tensors of ``model``, without the empty objects that its layers keep for Transformer Engine."""
-    return {name: value for name, value in model.sharded_state_dict().items() if not name.endswith("_extra_state")}
+def _weights(parts: Sequence[Model]) -> ShardedStateDict:
+    """Return the tensors of ``parts`` as ``NUMBER.NAME``, without the empty objects kept for Transformer Engine."""
+    return {
+        f"{number}.{name}": value
+        for number, part in enumerate(parts)
+        for name, value in part.sharded_state_dict().items()
+        if not name.endswith("_extra_state")
+    }
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -59,7 +59,7 @@ def write(tmp_path: Path) -> Any:
             built = build_model(model, Layout())
             for parameter in built.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-            write_checkpoint(folder, built, None, seed_manifest(TrainJob(model, TrainConfig(steps=1), "-")))
+            write_checkpoint(folder, [built], None, seed_manifest(TrainJob(model, TrainConfig(steps=1), "-")))
         return checkpoint.checkpoints(folder)[0]
 
     return written
@@ -76,7 +76,7 @@ def logits(source: Path, tokens: Any, types: Any = None) -> tuple[Any, Any]:
     positions = torch.arange(tokens.shape[1]).expand_as(tokens)
     with cuda_on_cpu(), alone(), torch.no_grad():
         built = build_model(model, Layout()).eval()
-        load_state(source, built, None)
+        load_state(source, [built], None)
         more = {"types": types} if model.kind == "bert" else {}
         found = built(tokens, positions, None, **more)
     found, order = found if isinstance(found, tuple) else (found, None)

@@ -55,7 +55,7 @@ def export_model(source: Path, folder: Path, tokenizer: Path | None = None) -> d
         )
     with alone(), torch.no_grad():
         built = build_model(model, Layout())
-        load_state(found.path, built, None)
+        load_state(found.path, [built], None)
         weights = {name: value for name, value in built.state_dict().items() if isinstance(value, Tensor)}
     for name in BY_VOCABULARY:
         if name in weights:
@@ -101,7 +101,7 @@ def import_model(source: Path, folder: Path) -> ModelConfig:
             raise UserError(f"{source}: nothing gives {missing[0]}; expected a whole {kind} model")
         folder.mkdir(parents=True, exist_ok=True)
         digests = {path.name: file_digest(path) for path in sorted(source.glob("*.safetensors"))}
-        write_checkpoint(folder, built, None, imported_manifest(model, digests))
+        write_checkpoint(folder, [built], None, imported_manifest(model, digests))
     return model
 
 
