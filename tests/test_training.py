@@ -92,6 +92,9 @@ def test_a_bert_has_berts_layer_and_a_gpt_llamas() -> None:
             {"model": {"kind": "bert", "sentence_order": True}, "objective": {"document_mask": True}},
             "objective.document_mask: found true with model.sentence_order",
         ),
+        ({"packing": "segments"}, "packing: found 'segments' with model.kind gpt, expected bert; use cut or whole"),
+        ({"packing": "whole", "model": {"kind": "bert"}}, "packing: found 'whole' with model.kind bert, expected gpt"),
+        ({"pairs": "next"}, "pairs: found 'next', which needs model.sentence_order and packing: segments"),
         ({"objective": {"masked": 0.8, "replaced": 0.3}}, "objective.masked: found 0.8 and objective.replaced 0.3"),
         (
             {"optimisation": {"warmup_steps": 5, "phases": [{"steps": 5, "to": 0.1}]}},
@@ -113,6 +116,8 @@ def test_a_bert_needs_a_mask_and_a_look_at_what_is_held_out_needs_a_stage() -> N
         check_training(recipe(bert))
     check_training(recipe(bert, tokenizer={"kind": "wordpiece"}))
     check_training(recipe(bert, tokenizer={"special": ["<|mask|>"]}))
+    with pytest.raises(UserError, match=r"tokenizer\.special: found .*, expected a class token"):
+        check_training(recipe(bert | {"packing": "segments"}, tokenizer={"special": ["<|mask|>"]}))
     looking = {"optimisation": {"evaluate_tokens": 1_000_000}}
     with pytest.raises(UserError, match="nothing is held out; add a stage"):
         check_training(recipe(looking))

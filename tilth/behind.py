@@ -27,28 +27,31 @@ def token_counts(root: Path) -> dict[str, Any]:
 def documents_behind(root: Path, position: int) -> dict[str, Any]:
     """Return the sample at ``position`` (tokens consumed since the run's start) and its documents, in JSON's types.
 
-    ``document`` is that of the token at the position itself. Raises ``UserError`` where the run has no model or tokens.
+    ``document`` is that of the token at the position itself, null where a row is padded. Raises ``UserError`` where the
+    run has no model or tokens.
     """
-    from tilth.tokenize.order import TrainingOrder
+    from tilth.reading import special_tokens
+    from tilth.tokenize.orders import tokens_of
     from tilth.tokenize.token_set import TokenSet
     from tilth.tokenize.tokenizer import Tokenizer
     from tilth.train.job import TrainJob
+    from tilth.train.samples import open_order
 
     if position < 0:
         raise UserError(f"--at: found {position}, expected a position of at least 0, in tokens")
     job = TrainJob.from_json((_folder(root, "model") / "job.json").read_bytes())
     tokens = TokenSet.open(_folder(root, "tokens"))
-    order = TrainingOrder(tokens, job.model.sequence_length, job.seed, dict(job.weights) or None)
-    sample = position // order.sequence_length
-    document, source = order.document_of(position)
-    row = order.batch(sample, 1)[0]
     tokenizer = Tokenizer.load(_folder(root, "tokenizer"))
+    order = open_order(job, tokens, special_tokens(job, tokenizer))
+    sample = position // order.sequence_length
+    document = order.document_of(position)
+    row = tokens_of(order.batch(sample, 1))
     return {
         "position": position,
         "step": sample // job.optimisation.batch_size + 1,
         "sample": sample,
-        "epochs": order.repeats(sample + 1),
-        "document": {"id": document, "source": source},
+        "epochs": order.places.epochs(sample + 1),
+        "document": None if document is None else {"id": document[0], "source": document[1]},
         "documents": [{"id": id, "source": name} for id, name in order.documents_at(sample)],
         "text": tokenizer.decode(row),
     }
@@ -70,7 +73,7 @@ def behind_text(found: dict[str, Any]) -> str:
     document = found["document"]
     lines = [
         f"position {found['position']:,}: sample {found['sample']:,}, step {found['step']:,}",
-        f"token of {document['id']} ({document['source']})",
+        "padding" if document is None else f"token of {document['id']} ({document['source']})",
         "",
         "documents of the sample",
         *(f"  {one['id']}  {one['source']}" for one in found["documents"]),

@@ -12,6 +12,7 @@ from tilth.corpus.readers import check_fields, first_record_of
 from tilth.decontamination import benchmarks
 from tilth.deduplication import curves, deduplication_disk
 from tilth.inputs import Inputs, find_inputs
+from tilth.reading import readings_text
 from tilth.recipe.hold_out import DecontaminateStep
 from tilth.recipe.load import load_recipe
 from tilth.recipe.recipe import Recipe
@@ -53,7 +54,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
     if not os.access(writable, os.W_OK | os.X_OK):
         raise UserError(f"{root}: cannot be written (no permission in {writable}); change the owner or choose --runs")
     needed, free = disk_needed(recipe, inputs), shutil.disk_usage(writable).free
-    stored = stored_steps(recipe, base, root)
+    stored, reading = stored_steps(recipe, base, root)
     if not any(stored.values()) and needed > free:
         raise UserError(
             f"{root}: the run needs about {needed / 1e9:,.1f} GB of disk, {free / 1e9:,.1f} GB are free; "
@@ -69,6 +70,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
         "disk_free": free,
         "curves": curves(recipe),
         "steps": [{"name": name, "stored": found} for name, found in stored.items()],
+        "reading": reading,
     }
 
 
@@ -106,8 +108,11 @@ def disk_needed(recipe: Recipe, inputs: Inputs) -> int:
     return int(text * (copies * STORED_TEXT + tokens)) + deduplication_disk(recipe, inputs, int(text))
 
 
-def stored_steps(recipe: Recipe, base: Path, root: Path) -> dict[str, bool]:
-    """Tell of every step whether its result is stored and would be used again."""
+def stored_steps(recipe: Recipe, base: Path, root: Path) -> tuple[dict[str, bool], dict[str, dict[str, Any]] | None]:
+    """Tell of every step whether its result is stored and would be used again.
+
+    And how much training would read of every source, where the tokens are stored.
+    """
     run = Run(recipe, base, root, engine("local", 1), Silent(), dry=True)
     found: dict[str, bool] = {}
     stored = True
@@ -118,7 +123,7 @@ def stored_steps(recipe: Recipe, base: Path, root: Path) -> dict[str, bool]:
             except NotStored:
                 stored = False
         found[name] = stored
-    return found
+    return found, run.index.reading
 
 
 def plan_text(plan: dict[str, Any]) -> str:
@@ -129,6 +134,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines += [f"          {key}: {value}" for key, value in source["first"].items()]
     lines += ["", "steps"]
     lines += [f"  {'stored' if step['stored'] else 'to do ':<6}  {step['name']}" for step in plan["steps"]]
+    if plan["reading"] is not None:
+        lines += ["", "training reads", *readings_text(plan["reading"])]
     for name, curve in plan["curves"].items():
         shown = ", ".join(f"{point['similarity']:g}: {point['caught']:.1%}" for point in curve["points"])
         lines += ["", f"{name}: goes from {curve['threshold']:g} on; share of pairs found, by similarity", f"  {shown}"]

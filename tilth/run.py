@@ -69,6 +69,7 @@ class Index:
     tokens: str | None = None
     model: str | None = None
     evaluation: str | None = None
+    reading: dict[str, dict[str, Any]] | None = None  # how much training reads of every source
     seconds: dict[str, float] = field(default_factory=dict)  # of each step when it last ran
 
     def write(self, root: Path) -> None:
@@ -293,10 +294,11 @@ class Run:
         return f"{total.tokens:,} tokens, {total.bytes / max(1, total.tokens):.2f} bytes a token"
 
     def _train(self, wanted: TrainRecipe) -> str:
+        from tilth.reading import readings
         from tilth.selecting import mixture_weights
         from tilth.train import launch
 
-        if not wanted.weights:
+        if not wanted.weights and not wanted.budgets:
             wanted = wanted.model_copy(update={"weights": mixture_weights(self.recipe, self.index.fitted, self.root)})
         job = train_job(
             wanted,
@@ -311,6 +313,7 @@ class Run:
         own = fingerprint("train", deciding(job, self.tokens.digest))
         folder = self.root / "models" / f"{job.model.kind}-{own[:6]}"
         self.model_kind = job.model.kind
+        self.index.reading = readings(job, self.tokens, self.tokenizer.path)
         steps = job.optimisation.steps
         if self.dry:
             raise NotStored("train")
@@ -329,6 +332,7 @@ class Run:
             "steps": steps,
             "tokens": self.model.tokens,
             "checkpoint": str(self.model.checkpoint.relative_to(self.root)),
+            "epochs": {name: row["epochs"] for name, row in self.index.reading.items()},
         }
         return f"{job.model.parameters:,} parameters, loss {log[0]['loss']:.3f} -> {log[-1]['loss']:.3f}"
 

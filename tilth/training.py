@@ -49,7 +49,11 @@ def train_job(
             tokenizer=str(tokenizer) if tokenizer is not None and model.kind == "bert" else None,
             held_out=str(held_out) if held_out is not None else None,
             seed=seed,
+            packing=wanted.packing,
+            pairs=wanted.pairs,
             weights=wanted.weights,
+            budgets=wanted.budgets,
+            epochs=wanted.epochs,
             start=start,
             growth=wanted.growth,
             pieces=pieces,
@@ -82,17 +86,18 @@ def check_training(recipe: Recipe) -> None:
     here = Path()
     job = train_job(recipe.train, recipe.seed, recipe.tokenizer.vocabulary, here, tokenizer=here, held_out=here)
     if job.model.kind == "bert" and recipe.tokenizer.model is None:
-        _check_mask(recipe.tokenizer)
+        _check_special(recipe.tokenizer, ("mask", "class") if job.packing == "segments" else ("mask",))
     if job.optimisation.evaluate_every and not any(step.use == "hold-out" for step in recipe.stages):
         raise UserError("train.optimisation.evaluate_tokens: nothing is held out; add a stage {use: hold-out}")
 
 
-def _check_mask(tokenizer: TokenizerRecipe) -> None:
-    if not set(ROLES["mask"]) & {*tokenizer.special, *ALWAYS[tokenizer.kind]}:
-        raise UserError(
-            f"tokenizer.special: found {tokenizer.special}, expected a mask token, which a bert has to know; write "
-            f"special: ['{ROLES['class'][0]}', '{ROLES['mask'][0]}'], or use kind wordpiece"
-        )
+def _check_special(tokenizer: TokenizerRecipe, roles: tuple[str, ...]) -> None:
+    for role in roles:
+        if not set(ROLES[role]) & {*tokenizer.special, *ALWAYS[tokenizer.kind]}:
+            raise UserError(
+                f"tokenizer.special: found {tokenizer.special}, expected a {role} token, which a bert has to know; "
+                f"write special: ['{ROLES['class'][0]}', '{ROLES['mask'][0]}'], or use kind wordpiece"
+            )
 
 
 def _optimisation(wanted: OptimisationRecipe, sequence_length: int) -> TrainConfig:

@@ -56,16 +56,17 @@ def test_tokens_are_read_from_the_manifest_that_tokenizing_writes(tmp_path: Path
     batch = documents({"id": [bytes([n]) * 16 for n in range(3)], "text": texts, "source": ["en", "de", "en"]})
     part = tokenize_part([batch], model, tmp_path / "tokens" / "part-00000.arrow")
     write_manifest(tmp_path / "tokens", Tokenizer.load(model), [part])
-    summary = token_summary(tmp_path / "tokens")
+    summary = token_summary(tmp_path / "tokens", {"en": {"epochs": 2.5}})
     assert summary.vocabulary_size == 300
     assert {row.source: (row.amount.documents, row.amount.bytes) for row in summary.sources} == {
         "en": (2, len(texts[0]) + 1),
         "de": (1, len(texts[1])),
     }
     assert summary.tokens == part.total.tokens
+    assert {row.source: row.epochs for row in summary.sources} == {"en": 2.5, "de": None}
 
 
 def test_a_manifest_without_sources_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "_manifest.json").write_text('{"format": 1}')
     with pytest.raises(UserError, match="field 'sources' not found"):
-        token_summary(tmp_path)
+        token_summary(tmp_path, {})

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tilth.behind import documents_behind, token_counts
+from tilth.behind import behind_text, documents_behind, token_counts
 from tilth.cli import app
 from tilth.corpus.errors import UserError
 from tilth.tokenize.order import TrainingOrder
+from tilth.tokenize.packed_order import PackedOrder
 from tilth.tokenize.token_set import TokenSet
 from tilth.tokenize.tokenizer import Tokenizer
 from tilth.train.job import TrainConfig, TrainJob
@@ -56,6 +57,21 @@ def test_a_position_leads_to_the_document_of_its_token(root: Path, tokenizer: To
         row = order.batch(sample, 1)[0]
         assert row[position % LENGTH] in rows[found["document"]["id"]]
         assert found["text"] == tokenizer.decode(row)
+
+
+def test_padding_has_no_document(root: Path, tokenizer: Tokenizer) -> None:
+    path = root / "model" / "job.json"
+    job = dataclasses.replace(TrainJob.from_json(path.read_bytes()), packing="whole")
+    path.write_bytes(job.to_json())
+    for sample in range(40):
+        found = documents_behind(root, sample * LENGTH + LENGTH - 1)
+        assert found["documents"]
+        if found["document"] is None:
+            break
+    assert found["document"] is None
+    assert "padding" in behind_text(found)
+    row = PackedOrder(TokenSet.open(root / "tokens"), LENGTH, SEED, padding=-1).batch(sample, 1)[0]
+    assert found["text"] == tokenizer.decode(row[row >= 0])
 
 
 def test_the_command_prints_what_was_found(root: Path) -> None:

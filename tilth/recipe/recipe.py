@@ -127,8 +127,9 @@ class Recipe(Strict):
         if self.train is not None:
             if self.tokenizer is None:
                 raise Misfit("a model needs tokens; give the recipe a 'tokenizer'", "train")
-            for name in self.train.weights:
-                _known(name, sources, "no source has the name", "train", "weights", name)
+            for field in ("weights", "budgets", "epochs"):
+                for name in getattr(self.train, field):
+                    _known(name, sources, "no source has the name", "train", field, name)
         if self.evaluate is not None:
             if self.train is None:
                 raise Misfit("there is no model; give the recipe a 'train'", "evaluate")

@@ -38,7 +38,7 @@ class ObjectiveRecipe(Strict):
     replaced: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="of those become another; the rest stay")
     span_success: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="of a span's geometric length")
     longest_span: Annotated[int, Field(ge=1, le=512)] = Field(10, description="words")
-    document_mask: bool = Field(False, description="attention stays within a document; gpt too")
+    document_mask: bool = Field(False, description="attention and positions stay within a document; gpt too")
 
 
 class PhaseRecipe(Strict):
@@ -108,9 +108,27 @@ class TrainRecipe(Strict):
     growth: Literal["pieces", "mean", "random"] = Field("pieces", description="how pieces new to 'start' begin")
     optimisation: OptimisationRecipe = Field(default_factory=OptimisationRecipe)
     layout: LayoutRecipe = Field(default_factory=LayoutRecipe)
+    packing: Literal["cut", "whole", "segments"] = Field(
+        "cut", description="rows: cut where they end, whole documents (gpt), [class] text [separator] (bert)"
+    )
+    pairs: Literal["order", "next"] = Field(
+        "order", description="sentence_order's false pairs: parts exchanged, or a part of another segment of the row"
+    )
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default_factory=dict, description="source: share of the training tokens; by default as they come"
     )
+    budgets: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="source: tokens to train on, in place of weights"
+    )
+    epochs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="source: how often it is read at most; by default without end"
+    )
+
+    @model_validator(mode="after")
+    def _one_mixture(self) -> "TrainRecipe":
+        if self.weights and self.budgets:
+            raise ValueError("found weights and budgets, expected one of them; remove the other")
+        return self
 
 
 class EvaluateRecipe(Strict):

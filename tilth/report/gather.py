@@ -56,7 +56,7 @@ def gather(run_folder: Path) -> Report:
         unreadable=unreadable_records(chain[0]),
         unreadable_total=total(counts for rules in first.dropped.values() for counts in rules.values()),
         scorers=_scorers(run_folder, run),
-        tokens=token_summary(run_folder / run["tokens"]) if "tokens" in run else None,
+        tokens=token_summary(run_folder / run["tokens"], run.get("reading", {})) if "tokens" in run else None,
         training=training_curve(run_folder / run["model"] / LOG) if "model" in run else None,
         evaluation=evaluation(run_folder / run["evaluation"]) if "evaluation" in run else None,
         # the time of the report itself is known only after it is written: with it, two reports of a run would differ

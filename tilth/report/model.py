@@ -163,6 +163,7 @@ class TokenCount:
     source: str
     amount: Amount
     tokens: int
+    epochs: float | None = None  # how often training read them; None where nothing was trained
 
 
 @dataclass(frozen=True)

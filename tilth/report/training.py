@@ -17,12 +17,20 @@ POINTS = 600
 COLUMNS = ("tokens", "loss", "lr", "seconds", "tokens_per_second")
 
 
-def token_summary(folder: Path) -> TokenSummary:
-    """Return what every source brings to training, most tokens first; only the manifest is read."""
+def token_summary(folder: Path, reading: Mapping[str, Mapping[str, Any]]) -> TokenSummary:
+    """Return what every source brings to training, most tokens first; only the manifest is read.
+
+    ``reading``: what ``run.json`` says of how often training read each source; empty where nothing was trained.
+    """
     path = folder / "_manifest.json"
     data = read_object(path)
     sources = [
-        TokenCount(name, Amount(int(count["documents"]), int(count["bytes"])), int(count["tokens"]))
+        TokenCount(
+            name,
+            Amount(int(count["documents"]), int(count["bytes"])),
+            int(count["tokens"]),
+            float(reading[name]["epochs"]) if name in reading else None,
+        )
         for name, count in field_of(data, "sources", path).items()
     ]
     sources.sort(key=lambda count: (-count.tokens, count.source))

@@ -49,11 +49,14 @@ class BertOrder:
         special: Mapping[str, int],
         weights: Mapping[str, float] | None = None,
         pairs: Pairs = "none",
+        *,
+        budgets: Mapping[str, int] | None = None,
+        epochs: Mapping[str, float] | None = None,
     ) -> None:
         """Index and pack ``token_set``; ``special``: ids of ``class`` and ``padding`` (``Tokenizer.needed``).
 
-        Raises ``UserError`` where a special token is missing, rows are too short for a segment, or as
-        ``TrainingOrder`` does.
+        A budget's tokens are places in rows, special tokens among them. Raises ``UserError`` where a special token is
+        missing, rows are too short for a segment, or as ``TrainingOrder`` does.
         """
         missing = sorted({"class", "padding"} - set(special))
         if missing:
@@ -70,17 +73,24 @@ class BertOrder:
         self._streams = Streams.of(token_set)
         self.rows = {name: self._packed(stream) for name, stream in self._streams.by_source.items()}
         samples = {name: rows.count for name, rows in self.rows.items()}
-        self.mixture = Mixture(weights)
+        self.mixture = Mixture(weights, budgets, epochs)
         shares = self.mixture.shares(str(token_set.folder), samples, sequence_length)
-        self.places = Places(samples, shares, {}, seed)
+        self.places = Places(samples, shares, self.mixture.limits(samples, sequence_length), seed)
+        told = [self.special, pairs, *([self.places.limits] if self.places.limits else [])]
         self.fingerprint = fingerprint(
-            "bert order", VERSION, token_set.digest, sequence_length, seed, self.places.shares, self.special, pairs
+            "bert order", VERSION, token_set.digest, sequence_length, seed, self.places.shares, *told
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the arguments: the other process opens and packs the shards itself."""
-        arguments = (self.token_set, self.sequence_length, self.places.seed, self.special, self.mixture.weights)
-        return BertOrder, (*arguments, self.pairs)
+        return _again, (
+            self.token_set,
+            self.sequence_length,
+            self.places.seed,
+            self.special,
+            self.mixture,
+            self.pairs,
+        )
 
     def fill(self) -> float:
         """Return the share of all rows, of every source once, that is no padding."""
@@ -101,6 +111,45 @@ class BertOrder:
             self._write(out, row, self.places.sources[source], place, first + row)
         return out
 
+    def documents_at(self, sample: int) -> list[tuple[str, str]]:
+        """Return (document id in hex, source) of every segment in row ``sample``, as they lie in their source."""
+        name, ranges = self._ranges(sample)
+        stream = self._streams.by_source[name]
+        return [(self._streams.documents(stream, start, end)[0].hex(), name) for start, end in ranges]
+
+    def document_of(self, position: int) -> tuple[str, str] | None:
+        """Return (document id in hex, source) of the token at ``position`` of a run; None where it is padding.
+
+        A class token is of the text that follows it, a separator of the text before it.
+        """
+        sample, offset = divmod(position, self.sequence_length)
+        name, ranges = self._ranges(sample)
+        texts = [np.arange(start, end) for start, end in ranges]
+        at = 0
+        for segment in split_pairs(texts, self.pairs, self._chance(sample))[0]:
+            for number, text in enumerate(segment):
+                begin = text[:1] if number == 0 else text[:0]  # the class token
+                places = np.concatenate([begin, text, text[-1:]])
+                if offset < at + len(places):
+                    place = int(places[offset - at])
+                    (found,) = self._streams.documents(self._streams.by_source[name], place, place + 1)
+                    return found.hex(), name
+                at += len(places)
+        return None
+
+    def _ranges(self, sample: int) -> tuple[str, list[tuple[int, int]]]:
+        """Return the source of row ``sample`` and where its texts lie in it."""
+        sources, places = self.places.at(sample, 1)
+        name = self.places.sources[int(sources[0])]
+        rows, place = self.rows[name], int(places[0])
+        these = slice(int(rows.firsts[place]), int(rows.firsts[place + 1]))
+        starts, lengths = rows.starts[these].tolist(), rows.lengths[these].tolist()
+        return name, [(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+
+    def _chance(self, sample: int) -> np.random.Generator:
+        key = xxhash.xxh3_64_intdigest(f"{self.places.seed}/{sample}/pairs".encode())
+        return np.random.Generator(np.random.Philox(key=key))
+
     def _packed(self, stream: Stream) -> Rows:
         ends = self._streams.ends(stream)
         starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else ends
@@ -114,8 +163,7 @@ class BertOrder:
             text = np.empty(int(rows.lengths[piece]), np.int64)
             self._streams.read(stream, int(rows.starts[piece]), text)
             texts.append(text)
-        key = xxhash.xxh3_64_intdigest(f"{self.places.seed}/{sample}/pairs".encode())
-        parts, follows = split_pairs(texts, self.pairs, np.random.Generator(np.random.Philox(key=key)))
+        parts, follows = split_pairs(texts, self.pairs, self._chance(sample))
         at = 0
         for number, (segment, label) in enumerate(zip(parts, follows, strict=True)):
             first = at
@@ -129,6 +177,13 @@ class BertOrder:
                 out.types[row, at : after + 1] = kind
                 at = after + 1
             out.segments[row, first:at] = number
+
+
+def _again(
+    token_set: TokenSet, sequence_length: int, seed: int, special: Mapping[str, int], mixture: Mixture, pairs: Pairs
+) -> BertOrder:
+    weights, budgets, epochs = mixture.weights, mixture.budgets, mixture.epochs
+    return BertOrder(token_set, sequence_length, seed, special, weights, pairs, budgets=budgets, epochs=epochs)
 
 
 def split_pairs(

@@ -31,11 +31,13 @@ class PackedOrder:
         seed: int,
         weights: Mapping[str, float] | None = None,
         *,
+        budgets: Mapping[str, int] | None = None,
+        epochs: Mapping[str, float] | None = None,
         padding: int | None = None,
     ) -> None:
         """Index and pack ``token_set``; ``padding`` is the id that fills rows, by default the separator.
 
-        Raises ``UserError`` as ``TrainingOrder`` does.
+        A budget's tokens are places in rows, padding among them. Raises ``UserError`` as ``TrainingOrder`` does.
         """
         if sequence_length < 1:
             raise UserError(f"sequence_length: found {sequence_length}, expected at least 1; raise it")
@@ -48,16 +50,17 @@ class PackedOrder:
             for name, stream in self._streams.by_source.items()
         }
         samples = {name: rows.count for name, rows in self.rows.items()}
-        self.mixture = Mixture(weights)
+        self.mixture = Mixture(weights, budgets, epochs)
         shares = self.mixture.shares(str(token_set.folder), samples, sequence_length)
-        self.places = Places(samples, shares, {}, seed)
+        self.places = Places(samples, shares, self.mixture.limits(samples, sequence_length), seed)
+        limits = [self.places.limits] if self.places.limits else []
         self.fingerprint = fingerprint(
-            "packed order", VERSION, token_set.digest, sequence_length, seed, self.places.shares, self.padding
+            "packed order", VERSION, token_set.digest, sequence_length, seed, self.places.shares, self.padding, *limits
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Send the arguments: the other process opens and packs the shards itself."""
-        return _again, (self.token_set, self.sequence_length, self.places.seed, self.mixture.weights, self.padding)
+        return _again, (self.token_set, self.sequence_length, self.places.seed, self.mixture, self.padding)
 
     def batch(self, first: int, count: int) -> np.ndarray:
         """Return rows ``first`` to ``first + count - 1``: int64 (count, sequence_length + 1), padded."""
@@ -82,6 +85,18 @@ class PackedOrder:
             for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
         ]
 
+    def document_of(self, position: int) -> tuple[str, str] | None:
+        """Return (document id in hex, source) of the token at ``position`` of a run; None where it is padding."""
+        sample, offset = divmod(position, self.sequence_length)
+        ((name, starts, lengths),) = self._pieces(sample, 1)
+        ends = np.cumsum(lengths)
+        piece = int(np.searchsorted(ends, offset, side="right"))
+        if piece == len(ends):
+            return None
+        start = int(starts[piece])
+        (found,) = self._streams.documents(self._streams.by_source[name], start, start + 1)
+        return found.hex(), name
+
     def fill(self) -> float:
         """Return the share of all rows, of every source once, that is no padding."""
         used = [rows.used() for name, rows in self.rows.items() if name in self.places.sources]
@@ -104,7 +119,6 @@ def packed_documents(streams: Streams, stream: Stream, capacity: int) -> Rows:
     return pack_whole(*cut_long(starts, ends - starts, capacity), capacity)
 
 
-def _again(
-    token_set: TokenSet, sequence_length: int, seed: int, weights: Mapping[str, float] | None, padding: int
-) -> PackedOrder:
-    return PackedOrder(token_set, sequence_length, seed, weights, padding=padding)
+def _again(token_set: TokenSet, sequence_length: int, seed: int, mixture: Mixture, padding: int) -> PackedOrder:
+    weights, budgets, epochs = mixture.weights, mixture.budgets, mixture.epochs
+    return PackedOrder(token_set, sequence_length, seed, weights, budgets=budgets, epochs=epochs, padding=padding)

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from megatron.core.models.bert import bert_lm_head
     from megatron.core.models.bert.bert_layer_specs import bert_layer_local_spec
     from megatron.core.models.bert.bert_model import BertModel
+    from megatron.core.tensor_parallel import gather_from_sequence_parallel_region
 
 from tilth.train.block import block, forbid_padding, norm_of, transformer_config
 from tilth.train.layout import Layout
@@ -46,11 +47,13 @@ class Bert(BertModel):
         labels: Tensor | None = None,
         types: Tensor | None = None,
         counts: Tensor | None = None,
+        pairs: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor | None]:
         """Return hidden states (not the last stage), logits, or losses; with the logits of the sentence order.
 
-        ``tokens``, ``positions``, ``labels``, ``types`` and ``counts`` (bool: where losses are wanted; others are 0):
-        (batch, positions). ``attention_mask``: bool, true where a position must not look. Losses: (batch, positions).
+        ``tokens``, ``positions``, ``labels``, ``types``, ``counts`` (bool: where losses are wanted; others are 0) and
+        ``pairs`` (bool: where the order is asked; by default at each row's first position): (batch, positions).
+        ``attention_mask``: bool, true where a position must not look. Losses: (batch, positions).
         """
         states = None
         if self.pre_process:
@@ -64,7 +67,7 @@ class Bert(BertModel):
         states = self.encoder(hidden_states=states, attention_mask=attention_mask, rotary_pos_emb=rotary)
         if not self.post_process:
             return cast(Tensor, states)
-        order = self.binary_head(self.pooler(states, 0)) if self.binary_head is not None else None
+        order = self._order(states, pairs) if self.binary_head is not None else None
         # under sequence parallelism every rank holds other positions, and all of them have to be gathered
         only = counts is not None and labels is not None and not self.config.sequence_parallel
         if only:
@@ -76,6 +79,16 @@ class Bert(BertModel):
         if labels is not None:
             return self._losses(states, labels), order
         return self._logits(states).transpose(0, 1).contiguous(), order
+
+    def _order(self, states: Tensor, pairs: Tensor | None) -> Tensor:
+        """Return the logits of the sentence order, (pairs, 2), in the order of rows and positions."""
+        if pairs is None:
+            pooled = self.pooler(states, 0)
+        else:  # as the pooler does it, for any positions
+            if self.config.sequence_parallel:
+                states = gather_from_sequence_parallel_region(states, tensor_parallel_output_grad=False)
+            pooled = torch.tanh(self.pooler.dense(states.transpose(0, 1)[pairs]))
+        return cast(Tensor, self.binary_head(pooled))
 
     def _losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Return the losses of ``labels`` (batch, positions) from ``states`` (positions, batch, width)."""

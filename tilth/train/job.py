@@ -34,7 +34,7 @@ class ObjectiveConfig:
     replaced: float = 0.1  # of those become another token; the rest stay
     span_success: float = 0.2  # of the geometric distribution of a span's length in words (Joshi et al. 2020)
     longest_span: int = 10  # words
-    document_mask: bool = False  # attention stays within a document
+    document_mask: bool = False  # attention and positions stay within a document
 
     def check(self, model: ModelConfig) -> None:
         """Raise ``UserError`` where the numbers make no sense together or with ``model``."""
@@ -49,11 +49,6 @@ class ObjectiveConfig:
             raise UserError(
                 f"objective.span_success: found {self.span_success} and longest_span {self.longest_span}, expected "
                 f"between 0 and 1, and 1 or more"
-            )
-        if model.sentence_order and self.document_mask:
-            raise UserError(
-                "objective.document_mask: found true with model.sentence_order, whose segments are one document; "
-                "turn one of them off"
             )
         if model.sentence_order and model.sequence_length < 16:
             raise UserError(
@@ -164,7 +159,11 @@ class TrainJob:
     held_out: str | None = None  # folder of token shards to look at every ``evaluate_every`` steps
     held_out_samples: int = 64  # of them
     seed: int = 0  # of the first weights, the order of the samples and dropout
+    packing: Literal["cut", "whole", "segments"] = "cut"  # what a row is: ``tilth.tokenize.orders``
+    pairs: Literal["order", "next"] = "order"  # what sentence_order's false pairs are: exchanged, or of other segments
     weights: Mapping[str, float] = field(default_factory=dict)  # source -> share of the samples; empty: by size
+    budgets: Mapping[str, int] = field(default_factory=dict)  # source -> tokens, in place of weights
+    epochs: Mapping[str, float] = field(default_factory=dict)  # source -> how often it is read at most
     start: str | None = None  # a checkpoint whose weights to begin with, instead of fresh ones
     growth: Literal["pieces", "mean", "random"] = "pieces"  # how embeddings begin that ``start`` has not
     pieces: tuple[tuple[int, ...], ...] = ()  # the old ids that each of these stands for
@@ -174,10 +173,28 @@ class TrainJob:
         self.model.check(self.layout)
         self.optimisation.check(self.layout)
         self.objective.check(self.model)
+        self._check_packing()
         if self.model.kind == "bert" and self.tokenizer is None:
             raise UserError("tokenizer: found none, expected the tokenizer of the shards: a bert has to know its mask")
         if self.optimisation.evaluate_every and self.held_out is None:
             raise UserError("held_out: found none, expected token shards as optimisation.evaluate_every says")
+
+    def _check_packing(self) -> None:
+        of = {"whole": "gpt", "segments": "bert"}.get(self.packing, self.model.kind)
+        if of != self.model.kind:
+            raise UserError(
+                f"packing: found '{self.packing}' with model.kind {self.model.kind}, expected {of}; "
+                f"use cut or {'segments' if of == 'gpt' else 'whole'}"
+            )
+        if self.model.sentence_order and self.objective.document_mask and self.packing == "cut":
+            raise UserError(
+                "objective.document_mask: found true with model.sentence_order, whose segments are one document; "
+                "turn one of them off, or use packing: segments"
+            )
+        if self.pairs == "next" and not (self.model.sentence_order and self.packing == "segments"):
+            raise UserError("pairs: found 'next', which needs model.sentence_order and packing: segments; add both")
+        if self.weights and self.budgets:
+            raise UserError("weights: found weights and budgets, expected one of them; remove the other")
 
     def to_json(self) -> bytes:
         """Return the job as JSON."""

@@ -56,17 +56,23 @@ class Losses:
 
     nats: np.ndarray  # of all predictions of a row
     counts: np.ndarray  # predictions of a row
-    order: np.ndarray | None  # nats of the order of the two segments
+    order: np.ndarray | None  # nats of the order of all pairs of a row
+    pairs: np.ndarray  # pairs of a row whose order is asked
 
     @property
     def loss(self) -> float:
-        """Mean nats of a prediction; with segments, plus the mean nats of their order: what training minimises."""
-        return self.predicted + (float(self.order.mean()) if self.order is not None else 0.0)
+        """Mean nats of a prediction; with pairs, plus the mean nats of their order: what training minimises."""
+        return self.predicted + (self.ordered or 0.0)
 
     @property
     def predicted(self) -> float:
         """Mean nats of a prediction."""
         return float(self.nats.sum() / max(self.counts.sum(), 1.0))
+
+    @property
+    def ordered(self) -> float | None:
+        """Mean nats of the order of a pair; None where it is not asked."""
+        return None if self.order is None else float(self.order.sum() / max(self.pairs.sum(), 1.0))
 
 
 def write_seed(job: TrainJob, folder: Path) -> Path:
@@ -304,13 +310,18 @@ def forward(job: TrainJob, model: Wrapped, batches: list[Batch], device: torch.d
     """Run Megatron's schedule over ``batches`` and return the true losses over all copies, in every process."""
     rows = job.optimisation.batch_size
     size = batches[0].tokens.shape[0]
-    # nats of a row, its predictions, nats of its order; the rows of other copies are theirs to fill in
-    told = torch.zeros(3, rows, dtype=torch.float64, device=device)
+    # nats of a row, its predictions, nats of its order, its pairs; the rows of other copies are theirs to fill in
+    told = torch.zeros(4, rows, dtype=torch.float64, device=device)
     own = parallel_state.get_data_parallel_rank() * len(batches) * size
     counts = np.concatenate([batch.counts.sum(axis=1) for batch in batches])
     told[1, own : own + len(counts)] = torch.from_numpy(counts).to(device)
-    total = torch.tensor(int(counts.sum()), device=device)
-    torch.distributed.all_reduce(total, group=parallel_state.get_data_parallel_group())
+    asked = np.zeros(len(counts), np.int64)
+    if job.model.sentence_order:
+        asked = np.concatenate([(batch.order >= 0).sum(axis=1) for batch in batches if batch.order is not None])
+        told[3, own : own + len(asked)] = torch.from_numpy(asked).to(device)
+    totals = torch.tensor([int(counts.sum()), int(asked.sum())], device=device)
+    torch.distributed.all_reduce(totals, group=parallel_state.get_data_parallel_group())
+    total, pairs = totals.clamp(min=1)
     # the schedule divides by the micro-batches, and gradients are averaged over the copies
     pieces = len(batches) * job.layout.data
 
@@ -318,11 +329,14 @@ def forward(job: TrainJob, model: Wrapped, batches: list[Batch], device: torch.d
         number, batch = next(iterator)
         tokens, labels, counted = (_sent(array, device) for array in (batch.tokens, batch.labels, batch.counts))
         positions = torch.arange(tokens.shape[1], device=device).expand_as(tokens)
+        if batch.positions is not None:
+            positions = _sent(batch.positions, device)
         mask = _attention_mask(batch, device, causal=job.model.kind == "gpt")
         more = {}
         if job.model.kind == "bert":
             types = None if batch.types is None else _sent(batch.types, device)
-            more = {"types": types, "counts": counted}
+            exchanged = None if batch.order is None else _sent(batch.order, device)
+            more = {"types": types, "counts": counted, "pairs": None if exchanged is None else exchanged >= 0}
 
         def loss_of(output: Any) -> tuple[Tensor, dict[str, Tensor]]:
             losses, order = output if isinstance(output, tuple) else (output, None)
@@ -330,12 +344,13 @@ def forward(job: TrainJob, model: Wrapped, batches: list[Batch], device: torch.d
             # a copy: the schedule divides the loss by the number of micro-batches in place
             at = slice(own + number * size, own + (number + 1) * size)
             told[0, at] = nats.detach().double()
-            loss = nats.sum() * (pieces / total.clamp(min=1))
+            loss = nats.sum() * (pieces / total)
             if order is not None and batch.order is not None:
-                labels = _sent(batch.order, device)
-                wrong = torch.nn.functional.cross_entropy(order.float(), labels, reduction="none")
-                told[2, at] = wrong.detach().double()
-                loss = loss + wrong.sum() * (pieces / rows)
+                exchanged = _sent(batch.order, device)
+                row, place = torch.nonzero(exchanged >= 0, as_tuple=True)
+                wrong = torch.nn.functional.cross_entropy(order.float(), exchanged[row, place], reduction="none")
+                told[2, at] = told[2, at].index_add(0, row, wrong.detach().double())
+                loss = loss + wrong.sum() * (pieces / pairs)
             return loss, {}
 
         return part(tokens, positions, mask, labels=labels, **more), loss_of
@@ -352,12 +367,13 @@ def forward(job: TrainJob, model: Wrapped, batches: list[Batch], device: torch.d
     if not parallel_state.is_pipeline_last_stage():
         told[[0, 2]] = 0.0
     # only the last stage has the losses, and every stage the counts
-    torch.distributed.all_reduce(told[1], group=parallel_state.get_data_parallel_group())
+    for row in (1, 3):
+        torch.distributed.all_reduce(told[row], group=parallel_state.get_data_parallel_group())
     for row in (0, 2):
         torch.distributed.all_reduce(told[row], group=parallel_state.get_data_parallel_group())
         torch.distributed.all_reduce(told[row], group=parallel_state.get_pipeline_model_parallel_group())
-    nats, counted, order = told.cpu().numpy()
-    return Losses(nats, counted, order if job.model.sentence_order else None)
+    nats, counted, order, of_row = told.cpu().numpy()
+    return Losses(nats, counted, order if job.model.sentence_order else None, of_row)
 
 
 def seed_noise(seed: int, step: int) -> None:
@@ -406,8 +422,8 @@ def _record(job: TrainJob, step: int, losses: Losses, norm: float | None) -> dic
         "grad_norm": norm,
         "lr": learning_rate(job.optimisation, step),
     }
-    if losses.order is not None:
-        found |= {"masked_loss": losses.predicted, "order_loss": float(losses.order.mean())}
+    if losses.ordered is not None:
+        found |= {"masked_loss": losses.predicted, "order_loss": losses.ordered}
     return found
 
 

@@ -19,7 +19,8 @@ class Batch:
     counts: np.ndarray  # bool: where the prediction counts
     documents: np.ndarray | None = None  # int64: attention stays within equal numbers; None: it goes everywhere
     types: np.ndarray | None = None  # int64: first or second segment
-    order: np.ndarray | None = None  # int64 (rows,): 1 where the two segments were exchanged
+    positions: np.ndarray | None = None  # int64: place in its document; None: in its row
+    order: np.ndarray | None = None  # int64: 1 where a pair that is asked after here was exchanged, 0: not, -1: no pair
 
     def rows(self, first: int, count: int) -> "Batch":
         """Return ``count`` rows from ``first`` on."""
@@ -33,8 +34,8 @@ class Batch:
 class Objective(Protocol):
     """Turns rows of samples into a batch."""
 
-    def collate(self, rows: np.ndarray, first: int) -> Batch:
-        """Return the batch of samples ``first`` on; ``rows``: int64 (samples, sequence_length + 1)."""
+    def collate(self, rows: Any, first: int) -> Batch:
+        """Return the batch of samples ``first`` on; ``rows``: as their order gives them."""
 
 
 def documents_of(tokens: np.ndarray, separator: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from tilth.train.job import TrainJob
 from tilth.train.objectives.batch import Objective
 from tilth.train.objectives.causal import Causal
 from tilth.train.objectives.masked import Masked, Masking
+from tilth.train.objectives.segments import Segments
 from tilth.train.objectives.sentence_order import SentenceOrder
 from tilth.train.objectives.vocabulary import Vocabulary
 
@@ -30,6 +31,8 @@ def objective_of(job: TrainJob, separator: int | None, vocabulary: Vocabulary | 
         span_success=wanted.span_success,
         longest_span=wanted.longest_span,
     )
+    if job.packing == "segments":
+        return Segments(masking, vocabulary, job.model.sentence_order)
     if job.model.sentence_order:
         return SentenceOrder(masking, vocabulary)
     return Masked(masking, vocabulary, wanted.document_mask)

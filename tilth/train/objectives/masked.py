@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilth.tokenize.boundaries import positions
 from tilth.train.objectives.batch import Batch, documents_of
 from tilth.train.objectives.proposals import SPANS, TOKENS, WORDS, mask_rows, span_lengths
 from tilth.train.objectives.vocabulary import Vocabulary
@@ -62,5 +63,7 @@ class Masked:
         """Return the batch of samples ``first`` on."""
         labels = np.ascontiguousarray(rows[:, :-1], np.int64)
         tokens, chosen = self.masking.apply(labels, first, self.vocabulary)
-        documents = documents_of(labels, self.vocabulary.separator) if self.document_mask else None
-        return Batch(tokens, labels, chosen, documents)
+        if not self.document_mask:
+            return Batch(tokens, labels, chosen)
+        documents = documents_of(labels, self.vocabulary.separator)
+        return Batch(tokens, labels, chosen, documents, positions=positions(documents))

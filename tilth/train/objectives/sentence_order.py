@@ -37,7 +37,9 @@ class SentenceOrder:
         text = np.ascontiguousarray(rows, np.int64)
         arrange(text, first, self.masking.seed, vocabulary.separator, vocabulary.first, labels, types, order)
         tokens, chosen = self.masking.apply(labels, first, vocabulary)
-        return Batch(tokens, labels, chosen, types=types, order=order)
+        asked = np.full_like(labels, -1)
+        asked[:, 0] = order
+        return Batch(tokens, labels, chosen, types=types, order=asked)
 
 
 @numba.njit(cache=True, nogil=True)
