@@ -37,6 +37,19 @@ def test_a_long_log_becomes_means_that_keep_the_mean(tmp_path: Path, steps: int)
     )
 
 
+def test_a_log_with_skipped_steps_and_looks_at_held_out_samples_is_read_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    write_log(log, 4)
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    records[0] |= {"loss": None, "grad_norm": None, "skipped": "loss is nan"}
+    records[3] |= {"held_out_loss": 4.25}
+    log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    curve = training_curve(log)
+    assert curve is not None
+    assert (curve.skipped, curve.held_out, curve.first_loss) == (1, ((40, 4.25),), 4.5)
+    assert np.isnan(curve.loss[0])
+
+
 def test_a_training_without_a_step_has_no_curve(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").touch()
     assert training_curve(tmp_path / "log.jsonl") is None

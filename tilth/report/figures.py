@@ -153,7 +153,10 @@ def training(curve: TrainingCurve) -> Figure:
         figure = Figure(figsize=(WIDTH, 4.6))
         loss, rate, speed = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.2, 1.2))
         loss.plot(tokens, curve.loss, color=KEPT, linewidth=1.5)
-        loss.set_title("loss, nats a token", loc="left")
+        if curve.held_out:
+            at, held_out = zip(*curve.held_out, strict=True)
+            loss.scatter(at, held_out, s=22, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3)
+        loss.set_title("loss, nats a token" + (" (circles: held out)" if curve.held_out else ""), loc="left")
         rate.plot(tokens, curve.learning_rate, color=INK, linewidth=1.2)
         rate.set_title("learning rate", loc="left")
         rate.yaxis.set_major_formatter(FuncFormatter(tick))

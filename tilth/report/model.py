@@ -195,6 +195,8 @@ class TrainingCurve:
     loss: tuple[float, ...]
     learning_rate: tuple[float, ...]
     tokens_per_second: tuple[float, ...]
+    held_out: tuple[tuple[float, float], ...] = ()  # tokens seen, and the loss on held-out samples then
+    skipped: int = 0  # steps that were not taken
 
 
 @dataclass(frozen=True)

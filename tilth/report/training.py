@@ -1,9 +1,10 @@
 """What a model was trained on and how it went: the token shards' manifest and the log of the steps.
 
 A log of a million steps is drawn as 600 means of neighbouring steps: a figure has no more points across on any screen,
-and a mean shows what single steps hide.
+and a mean shows what single steps hide. A skipped step's loss may be no number, which the log writes as null.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def token_summary(folder: Path, reading: Mapping[str, Mapping[str, Any]]) -> Tok
 
 def training_curve(path: Path) -> TrainingCurve | None:
     """Return the curve in a ``log.jsonl``, or None where no step was taken."""
-    columns = _columns(path)
+    records = list(read_lines(path))
+    columns = {name: [_number(record, name, path) for record in records] for name in COLUMNS}
     steps = len(columns["loss"])
     if steps == 0:
         return None
@@ -52,30 +54,28 @@ def training_curve(path: Path) -> TrainingCurve | None:
         tokens=int(columns["tokens"][-1]),
         seconds=float(np.sum(columns["seconds"])),
         median_speed=float(np.median(columns["tokens_per_second"])),
-        first_loss=float(columns["loss"][0]),
+        first_loss=next((value for value in columns["loss"] if math.isfinite(value)), math.nan),
         last_loss=float(loss[-1]),
         steps_a_point=width,
         at_tokens=tuple(tokens),
         loss=tuple(loss),
         learning_rate=tuple(rate),
         tokens_per_second=tuple(speed),
+        held_out=tuple((r["tokens"], r["held_out_loss"]) for r in records if r.get("held_out_loss") is not None),
+        skipped=sum("skipped" in record for record in records),
     )
 
 
-def _columns(path: Path) -> Mapping[str, Sequence[float]]:
-    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
-    for record in read_lines(path):
-        for name, values in columns.items():
-            values.append(_number(record, name, path))
-    return columns
-
-
 def _number(record: dict[str, Any], name: str, path: Path) -> float:
-    return float(field_of(record, name, path))
+    found = field_of(record, name, path)
+    return math.nan if found is None else float(found)
 
 
 def _means(values: Sequence[float], width: int) -> list[float]:
-    """Return the means of ``width`` neighbours; the last mean may be of fewer."""
+    """Return the means of the numbers among ``width`` neighbours; NaN where there is none. The last may be of fewer."""
     starts = np.arange(0, len(values), width)
-    sums = np.add.reduceat(np.asarray(values, float), starts)
-    return list((sums / np.diff(np.append(starts, len(values)))).tolist())
+    given = np.asarray(values, float)
+    known = np.isfinite(given)
+    counts = np.add.reduceat(known.astype(int), starts)
+    sums = np.add.reduceat(np.where(known, given, 0.0), starts)
+    return list(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).tolist())
