@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import zstandard
 
 from tilth.corpus.readers import read_part
-from tilth.corpus.readers.http import Refused, message
+from tilth.corpus.readers.chunk import Refused
+from tilth.corpus.readers.http import message
 from tilth.corpus.readers.scanner import Scanner
 from tilth.corpus.readers.warc import HTML, warc_header
 from tilth.corpus.sources import Source, find_files

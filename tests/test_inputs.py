@@ -34,6 +34,7 @@ GIVEN = {
     "maximum_bytes": 1000,
     "maximum_lines": 10,
     "maximum_line_bytes": 100,
+    "maximum_seconds": 1.5,
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilth.corpus.readers.entries import known_entries
 from tilth.corpus.sources import Source, SourceFile, find_files, input_digests
 from tilth.corpus.splits import Part, plan_parts
 from tilth.recipe.recipe import Recipe
@@ -16,7 +17,8 @@ class Inputs:
 
     sources: Mapping[str, Source]
     files: tuple[SourceFile, ...]
-    parts: tuple[Part, ...]
+    part_bytes: int  # on disk
+    parts: tuple[Part, ...]  # as far as no file need be looked into
 
     @property
     def bytes(self) -> int:
@@ -31,13 +33,22 @@ class Inputs:
         """Return the digest of every file by source and relative name; ``cache`` remembers unchanged files."""
         return {name: input_digests(self.of(name), cache) for name in self.sources}
 
+    def cut(self, cache: Path, *, look: bool) -> tuple[Part, ...]:
+        """Return the parts, large packed files cut where they can be entered; ``cache`` remembers the places.
+
+        Without ``look`` no file is opened: one that ``cache`` does not know stays whole.
+        """
+        entries = known_entries(self.sources, self.files, self.part_bytes, cache, look=look)
+        limited = {name for name, one in self.sources.items() if one.limit is not None}
+        return plan_parts(self.files, self.part_bytes, limited, entries)
+
 
 def find_inputs(recipe: Recipe, base: Path) -> Inputs:
     """Find the files that a recipe names, relative to ``base``. Raises ``UserError`` where one is missing."""
     sources = {entry.name: source(entry) for entry in recipe.sources}
     files = tuple(file for one in sources.values() for file in find_files(one, base))
-    limited = {entry.name for entry in recipe.sources if entry.limit is not None}
-    return Inputs(sources, files, plan_parts(files, recipe.part_size, limited))
+    limited = {name for name, one in sources.items() if one.limit is not None}
+    return Inputs(sources, files, recipe.part_size, plan_parts(files, recipe.part_size, limited))
 
 
 def source(entry: SourceRecipe) -> Source:
@@ -61,4 +72,5 @@ def source(entry: SourceRecipe) -> Source:
         maximum_bytes=entry.maximum_bytes,
         maximum_lines=entry.maximum_lines,
         maximum_line_bytes=entry.maximum_line_bytes,
+        maximum_seconds=entry.maximum_seconds,
     )

@@ -16,7 +16,7 @@ from tilth.reading import readings_text
 from tilth.recipe.hold_out import DecontaminateStep
 from tilth.recipe.load import load_recipe
 from tilth.recipe.recipe import Recipe
-from tilth.run import Run
+from tilth.run import ENTRIES, Run
 from tilth.show import Silent
 from tilth.steps import check_settings
 
@@ -64,7 +64,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
         "recipe": str(path),
         "run": str(root),
         "sources": [described(inputs, name) for name in inputs.sources],
-        "parts": len(inputs.parts),
+        "parts": len(inputs.cut(root / ENTRIES, look=False)),
         "bytes_in": inputs.bytes,
         "disk_needed": needed,
         "disk_free": free,

@@ -32,6 +32,7 @@ from tilth.recipe.training import EvaluateRecipe, TrainRecipe
 from tilth.steps import check_settings, stages, tokenizer_settings
 from tilth.training import deciding, grown_pieces, train_job
 
+ENTRIES = "entries.json"  # in the run folder: where large packed files can be entered
 PACKAGES = (
     "tilth",
     "pyarrow",
@@ -166,7 +167,8 @@ class Run:
 
     def _read(self) -> str:
         self.digests = self.inputs.digests(self.root / "inputs.json")
-        stored = self.chain.read(self.inputs.sources, self.inputs.parts, self.digests)
+        parts = self.inputs.cut(self.root / ENTRIES, look=not self.dry)
+        stored = self.chain.read(self.inputs.sources, parts, self.digests)
         said = self._advance("read", [stored])
         repeated = stored.manifest.description.get("repeated_ids", {})
         if repeated:

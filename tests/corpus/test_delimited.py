@@ -2,15 +2,20 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from example_reading import read
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tilth.corpus.readers import check_fields
-from tilth.corpus.sources import Source, find_files
+from tilth.corpus.readers.chunk import Chunk
+from tilth.corpus.readers.delimited import delimited_chunks, layout_of, named_records
+from tilth.corpus.readers.records import record_chunks
+from tilth.corpus.sources import Source, SourceFile, find_files
 
 ALL = Source("x", ("*.csv",))
 
@@ -57,6 +62,55 @@ def test_tabs_separate_and_quotes_are_letters_in_tsv(tmp_path: Path) -> None:
     assert read(Source("x", ("*.tsv",)), tmp_path).texts == ['"a', 'b"c']
     put(tmp_path, b'text;n\n"a;b";1\n', "b.csv")
     assert read(Source("x", ("b.csv",), delimiter=";"), tmp_path).texts == ["a;b"]
+
+
+def by_row(source: Source, file: SourceFile, blocks: list[bytes]) -> Iterator[Chunk]:
+    """Read as the reader does from the first irregular row on."""
+    data = b"".join(blocks)
+    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    records = named_records(source, layout_of(source, file), [data[at:]], at, None)
+    return record_chunks(source, file.relative, records)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    body=st.lists(
+        st.sampled_from(
+            [b"a", b"b c", b",", b"\n", b'"', b'""', b'"x,\ny"', b',"q"\n', b"\r\n", b"\r", b"\t", b"\xff", b" ", b"\0"]
+        ),
+        max_size=30,
+    ),
+    head=st.sampled_from([b"text,n\n", b"text\n", b"\xef\xbb\xbfn,text\r\n", b"text\tn\n", b""]),
+    cuts=st.lists(st.integers(0, 80), max_size=4),
+    name=st.sampled_from(["a.csv", "a.tsv"]),
+    cap=st.sampled_from([12, 1 << 20]),
+)
+@example(body=[b'"a"\n'] * 3, head=b"text\n", cuts=[9], name="a.csv", cap=12)
+@example(
+    body=[b"a,1\n", b'"\xff\n', b'b",1\n', b'"c', b'",2\n'], head=b"text,n\n", cuts=[20], name="a.csv", cap=1 << 20
+)
+def test_rows_read_at_once_are_those_read_one_by_one(
+    folder: Path, body: list[bytes], head: bytes, cuts: list[int], name: str, cap: int
+) -> None:
+    data = head + b"".join(body)
+    put(folder, data, name)
+    source = Source("x", (name,), maximum_bytes=cap, format="csv" if name == "a.csv" else "tsv")
+    (file,) = find_files(source, folder)
+    bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    blocks = [data[start:end] for start, end in pairwise(bounds)]
+    assert rows_of(delimited_chunks(source, file, iter(blocks))) == rows_of(by_row(source, file, blocks))
+
+
+def rows_of(chunks: Iterator[Chunk]) -> tuple[list[object], list[object], int]:
+    """Return documents, drops and the number of records, however they were cut into chunks."""
+    documents: list[object] = []
+    drops: list[object] = []
+    records = 0
+    for chunk in chunks:
+        documents += chunk.documents.to_pylist()
+        drops += chunk.drops.to_pylist()
+        records += chunk.records
+    return documents, drops, records
 
 
 CELL = st.text(st.sampled_from('ab",\n é'), max_size=8)

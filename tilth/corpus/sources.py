@@ -91,6 +91,7 @@ class Source:
     maximum_bytes: int = 64 << 20  # of one record; a longer one becomes a drop, as do the next two
     maximum_lines: int = 1_000_000  # of one document
     maximum_line_bytes: int | None = None  # of a document's longest line
+    maximum_seconds: float = 10.0  # of processor time to extract one page or article; a slower one becomes a drop
     repeated: frozenset[bytes] = frozenset()  # identities that several records share, as the run found out
 
     def __post_init__(self) -> None:
@@ -112,6 +113,10 @@ class Source:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UserError(f"source {self.name!r}: {field} is {value}; expected at least 1")
+        if not self.maximum_seconds > 0:
+            raise UserError(
+                f"source {self.name!r}: maximum_seconds is {self.maximum_seconds}; expected a number above 0"
+            )
         if self.separator == "":
             raise UserError(f"source {self.name!r}: separator is empty; expected what stands between two documents")
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):

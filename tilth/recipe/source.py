@@ -13,7 +13,7 @@ class SourceRecipe(Strict):
 
     name: Name = Field(description="what the ledger, quotas and reports call it")
     path: str | Annotated[list[str], Field(min_length=1)] = Field(
-        description="files or globs, relative to the recipe; .jsonl(.gz, .zst) and .parquet"
+        description="files or globs, relative to the recipe; their suffix tells the format"
     )
     text: str = Field("text", description="field that holds the text; dots reach into nested fields")
     id: str | None = Field(None, description="field with the record's own id; without it, its place in the file")
@@ -36,6 +36,9 @@ class SourceRecipe(Strict):
     maximum_lines: Positive = Field(1_000_000, description="of one document")
     maximum_line_bytes: Annotated[int, BeforeValidator(parse_size), Field(gt=0)] | None = Field(
         None, description="of a document's longest line"
+    )
+    maximum_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="of processor time to extract one page or article"
     )
 
     @property

@@ -21,6 +21,7 @@ DAMAGED = "damaged"  # the rest of a file or row group: corrupt or cut short; by
 BOMB = "decompression_bomb"  # the rest of a file that expands beyond reason; bytes likewise
 TOO_MANY_LINES = "too_many_lines"  # one document: more than the source's maximum_lines
 LONG_LINE = "long_line"  # one document: a line of more bytes than the source's maximum_line_bytes
+EXTRACTION_TIME = "extraction_time"  # one page or article: more processor time than the source's maximum_seconds
 NOT_SAMPLED = "not_sampled"  # a good document that the recipe's sample leaves out
 NO_DOCUMENT = "no_document"  # a record that is none by what it is: a request of a crawl, an image, a redirect
 
@@ -42,6 +43,15 @@ class Chunk:
         return Chunk(kept, self.drops, self.records - self.documents.num_rows + kept.num_rows)
 
 
+class Refused(Exception):
+    """Why a record is no document: the rule and the reason of its drop, and the limit it passed, if it was one."""
+
+    def __init__(self, rule: str, reason: str, limit: float | None = None) -> None:
+        super().__init__(reason)
+        self.rule = rule
+        self.limit = limit
+
+
 class Lost(NamedTuple):
     """A record, or the rest of a file, that became no document."""
 
@@ -51,6 +61,11 @@ class Lost(NamedTuple):
     reason: str
     value: float | None = None
     limit: float | None = None
+
+    @staticmethod
+    def refused(position: int, size: int, refused: Refused) -> "Lost":
+        """Return what a record becomes that was refused."""
+        return Lost(position, size, refused.rule, str(refused), None, refused.limit)
 
 
 def drops(source: str, relative: str, lost: Sequence[Lost]) -> pa.RecordBatch:

@@ -19,6 +19,7 @@ import zstandard
 
 from tilth.corpus.readers.chunk import BOMB, DAMAGED
 from tilth.corpus.sources import Compression
+from tilth.corpus.splits import Entry
 
 # Bytes of compressed data a step. Deflate turns at most 1 byte into 1,032; zstd's densest block turns 4 into 128 KiB;
 # bz2 and lzma are asked for a bounded piece whatever they are fed.
@@ -91,16 +92,17 @@ def expanded(member: Decoder, feed: bytes) -> Iterator[bytes]:
         yield member.decompress(feed)
 
 
-def decompressed(file: BinaryIO, size: int, compression: Compression) -> Generator[bytes | Gap, None, None]:
-    """Yield the decompressed bytes of ``file`` (``size`` bytes on disk), all members of it, in blocks.
+def decompressed(
+    file: BinaryIO, size: int, compression: Compression, start: int = 0, members: list[Entry] | None = None
+) -> Generator[bytes | Gap, None, None]:
+    """Yield the decompressed bytes of ``file`` (``size`` bytes on disk), all members from ``start`` on, in blocks.
 
     A ``Gap`` stands where the stream is corrupt, ends too early or is a bomb; blocks that follow it come from a later
-    member.
+    member. Where each member begins is added to ``members``, as long as there is no gap.
     """
-    start = 0
     trials = TRIALS
     while True:
-        gap, began, read = yield from members(file, start, size, compression)
+        gap, began, read = yield from unpacked(file, start, size, compression, members)
         if gap is None:
             return
         if gap.rule == BOMB:
@@ -113,8 +115,8 @@ def decompressed(file: BinaryIO, size: int, compression: Compression) -> Generat
         start = following
 
 
-def members(
-    file: BinaryIO, start: int, size: int, compression: Compression
+def unpacked(
+    file: BinaryIO, start: int, size: int, compression: Compression, members: list[Entry] | None
 ) -> Generator[bytes, None, tuple[Gap | None, int, int]]:
     """Yield the decompressed bytes of the members from byte ``start`` on; return the gap that ended them, and where.
 
@@ -123,7 +125,7 @@ def members(
     """
     file.seek(start)
     pieces: list[bytes] = []
-    held = 0  # bytes in pieces
+    held = given = 0  # bytes in pieces, and bytes in those that were yielded
     began = read = start
     excess = 0
     member: Decoder | None = None
@@ -137,6 +139,8 @@ def members(
                     if not feed:
                         break
                 member, began = decoder(compression), read
+                if members is not None:
+                    members.append(Entry(began, given + held))
             used = 0
             added = len(feed)
             try:
@@ -151,7 +155,7 @@ def members(
                     held += len(piece)
                     if held >= BLOCK:
                         yield from blocks(b"".join(pieces))
-                        pieces, held = [], 0
+                        pieces, held, given = [], 0, given + held
             except FAILURES as error:
                 gap = Gap(DAMAGED, f"{compression} data is corrupt ({error})", size - read)
             if gap is not None:

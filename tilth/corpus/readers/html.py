@@ -1,9 +1,9 @@
 """The main text of an HTML page, by resiliparse: chosen by measurement, see docs/decisions/html-extraction.md.
 
 Parsing HTML as browsers do takes quadratic time where a page nests without end: 10,000 open ``div`` cost 1.5 s, a
-million did not end in a minute (resiliparse 2.0.1). A limit in seconds would make the corpus depend on the machine, so
-pages are refused by what takes the time, counted before they are parsed: tags and depth. At both limits a page takes
-about two seconds.
+million did not end in a minute (resiliparse 2.0.1). A limit in seconds alone would make the corpus depend on the
+machine, so pages are refused first by what takes the time, counted before they are parsed: tags and depth. At both
+limits a page takes about two seconds; what takes longer in other ways meets the limit of seconds.
 """
 
 import re
@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from tilth.corpus.errors import UserError
+from tilth.corpus.readers.chunk import NO_DOCUMENT, Refused
+from tilth.corpus.readers.extract import PAGE, known
+from tilth.corpus.readers.extractor import extracted
 
 MAXIMUM_TAGS = 500_000
 MAXIMUM_DEPTH = 512  # of elements that stay open; browsers put what is deeper beside each other (WebKit, Blink: 512)
@@ -24,21 +27,18 @@ UNCOUNTED = frozenset(
 )
 
 
-def page(data: bytes, charset: str | None) -> dict[str, Any] | str:
-    """Return the fields ``text`` and ``title`` of a page, or the reason why it is no document.
+def page(data: bytes, charset: str | None, seconds: float) -> dict[str, Any]:
+    """Return the fields ``text`` and ``title`` of a page; ``charset`` is what the server said.
 
-    ``charset`` is what the server said; without it the page's own declaration counts, then statistics.
+    Raises ``Refused`` where it is no document, or takes more than ``seconds`` of processor time.
     """
     reason = too_much(data)
     if reason is not None:
-        return reason
-    extract, parse, detect, decode = library()
-    encoding = charset if charset and known(charset) else detect(data, from_html_meta=True)
-    tree = parse(decode(data, encoding if encoding and known(encoding) else "utf-8", "replace"))
-    text = extract(tree, main_content=True).strip()
+        raise Refused(NO_DOCUMENT, reason)
+    title, text = extracted(PAGE, data, charset or "", seconds)
     if not text:
-        return "has no text"
-    return {"title": " ".join((tree.title or "").split()), "text": text}
+        raise Refused(NO_DOCUMENT, "has no text")
+    return {"title": title, "text": text}
 
 
 def too_much(data: bytes) -> str | None:
@@ -61,26 +61,11 @@ def too_much(data: bytes) -> str | None:
 
 def guess_encoding(head: bytes) -> str:
     """Return the likely encoding of bytes that are no UTF-8; Windows-1252 where nothing else is likely."""
-    _, _, detect, _ = library()
-    found = detect(head, max_len=0)
-    return str(found) if found and found != "utf-8" and known(found) else "cp1252"
-
-
-def known(encoding: str) -> bool:
-    """Tell whether Python can decode an encoding of that name."""
     try:
-        b"".decode(encoding)
-    except (LookupError, ValueError):
-        return False
-    return True
-
-
-def library() -> tuple[Any, Any, Any, Any]:
-    """Return resiliparse's functions; raise ``UserError`` where it is not installed."""
-    try:
-        from resiliparse.extract.html2text import extract_plain_text
-        from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-        from resiliparse.parse.html import HTMLTree
+        from resiliparse.parse.encoding import detect_encoding
     except ImportError as error:
-        raise UserError("HTML needs the library resiliparse; install it with: pip install 'tilth[web]'") from error
-    return extract_plain_text, HTMLTree.parse, detect_encoding, bytes_to_str
+        raise UserError(
+            "detecting an encoding needs the library resiliparse; install it with: pip install 'tilth[web]'"
+        ) from error
+    found = detect_encoding(head, max_len=0)
+    return str(found) if found and found != "utf-8" and known(found) else "cp1252"

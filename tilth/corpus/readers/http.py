@@ -8,16 +8,9 @@ import zlib
 from typing import Any, NamedTuple
 
 from tilth.corpus.errors import UserError
-from tilth.corpus.readers.chunk import NO_DOCUMENT, TOO_LARGE, UNREADABLE
-from tilth.corpus.readers.html import guess_encoding, known
-
-
-class Refused(Exception):
-    """Why a record is no document: the rule and the reason of its drop."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(reason)
-        self.rule = rule
+from tilth.corpus.readers.chunk import NO_DOCUMENT, TOO_LARGE, UNREADABLE, Refused
+from tilth.corpus.readers.extract import known
+from tilth.corpus.readers.html import guess_encoding
 
 
 class Message(NamedTuple):

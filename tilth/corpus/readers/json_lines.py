@@ -53,9 +53,9 @@ def read_json_lines(source: Source, piece: Slice) -> Iterator[Chunk]:
 
 def file_lines(source: Source, piece: Slice) -> Iterator[Lines | Lost]:
     """Yield the lines of ``piece`` in groups, and as ``Lost`` what is longer than the source's cap or damaged."""
+    first, end = piece.bounds(1)
     with closing(stream(source, piece, before=1)) as blocks:
-        end = piece.end if piece.file.splittable else None
-        yield from lines(blocks, piece.start, end, source.maximum_bytes)
+        yield from lines(blocks, first, end, source.maximum_bytes, foreign=piece.start > 0)
 
 
 def read_lines(source: Source, relative: str, offsets: list[int], lines: list[bytes]) -> Chunk:
@@ -100,15 +100,16 @@ def fault(source: Source, line: bytes) -> str | None:
     return None
 
 
-def lines(blocks: Iterable[bytes | Gap], start: int, end: int | None, cap: int) -> Iterator[Lines | Lost]:
-    """Split ``blocks`` into the lines that begin in [``start``, ``end``), in groups that fit a chunk.
+def lines(
+    blocks: Iterable[bytes | Gap], first: int, end: int | None, cap: int, *, foreign: bool = False
+) -> Iterator[Lines | Lost]:
+    """Split ``blocks``, which begin at offset ``first``, into the lines that begin before ``end``, in groups.
 
-    The blocks begin one byte before ``start`` (at 0 where that is 0). Lines without content are left out. A line
-    longer than ``cap`` bytes is given as ``Lost``, and so is what is missing where the stream is damaged, with the line
-    that was cut by it. Offsets behind a gap count the bytes that were not read.
+    The first line is left out where it is ``foreign``: the slice before this one reads it. Lines without content are
+    left out. A line longer than ``cap`` bytes is given as ``Lost``, and so is what is missing where the stream is
+    damaged, with the line that was cut by it. Offsets behind a gap count the bytes that were not read.
     """
-    at = max(0, start - 1)  # offset of the line that is being pieced together
-    foreign = start > 0  # whether that line began before start, so that the slice before this one reads it
+    at = first  # offset of the line that is being pieced together
     begun: list[bytes] = []
     size = 0  # of the line so far; beyond the cap nothing of it is held
     for block in blocks:

@@ -10,18 +10,15 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from typing import Any
 
-from tilth.corpus.errors import UserError
-from tilth.corpus.readers.chunk import NO_DOCUMENT, UNREADABLE, Chunk, Lost
+from tilth.corpus.readers.chunk import NO_DOCUMENT, UNREADABLE, Chunk, Lost, Refused
+from tilth.corpus.readers.extract import ARTICLE
+from tilth.corpus.readers.extractor import extracted
 from tilth.corpus.readers.records import Record, record_chunks
 from tilth.corpus.readers.separated import pieces
 from tilth.corpus.sources import Source
 from tilth.corpus.splits import Slice
 
 BEGIN, END = b"<page>", b"</page>"
-# Links that are no part of a sentence, in English wikis and (by their canonical names) in all others.
-APART = ("file:", "image:", "media:", "category:")
-# Elements whose content is no running text.
-NO_PROSE = ("ref", "references", "gallery", "table", "timeline", "imagemap", "math", "score", "syntaxhighlight")
 
 
 def read_mediawiki(source: Source, piece: Slice) -> Iterator[Chunk]:
@@ -39,11 +36,17 @@ def page_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
             if b"<mediawiki" not in data:
                 yield Lost(0, len(data), UNREADABLE, "is no MediaWiki dump")
         else:
-            yield page_record(position, data)
+            try:
+                yield page_record(position, data, source.maximum_seconds)
+            except Refused as refused:
+                yield Lost.refused(position, len(data), refused)
 
 
-def page_record(position: int, data: bytes) -> Record | Lost:
-    """Return the article of a page, the bytes behind its first tag, or why it is none."""
+def page_record(position: int, data: bytes, seconds: float) -> Record | Lost:
+    """Return the article of a page, the bytes behind its first tag, or why it is none.
+
+    Raises ``Refused`` where extracting takes more than ``seconds`` of processor time.
+    """
     size = data.find(END)
     if size < 0:
         return Lost(position, len(data), UNREADABLE, "is a page that does not end")
@@ -59,7 +62,7 @@ def page_record(position: int, data: bytes) -> Record | Lost:
         return Lost(position, size, NO_DOCUMENT, "is a redirect")
     if not revisions:
         return Lost(position, size, UNREADABLE, "has no revision")
-    text = plain_text(revisions[-1].findtext("text") or "")
+    _, text = extracted(ARTICLE, (revisions[-1].findtext("text") or "").encode(), "", seconds)
     if not text:
         return Lost(position, size, NO_DOCUMENT, "has no text")
     fields: dict[str, Any] = {
@@ -70,28 +73,3 @@ def page_record(position: int, data: bytes) -> Record | Lost:
         "text": text,
     }
     return Record(position, size, fields)
-
-
-def plain_text(wikitext: str) -> str:
-    """Return wikitext's sentences: no templates, tables, references, files or categories; links as their words."""
-    try:
-        import mwparserfromhell
-    except ImportError as error:
-        raise UserError(
-            "MediaWiki dumps need the library mwparserfromhell; install it with: pip install 'tilth[web]'"
-        ) from error
-    code = mwparserfromhell.parse(wikitext)
-    for link in code.filter_wikilinks(recursive=False):
-        if str(link.title).strip().lower().startswith(APART):
-            remove(code, link)
-    for tag in code.filter_tags(recursive=False):
-        if str(tag.tag).strip().lower() in NO_PROSE:
-            remove(code, tag)
-    lines = [line.strip() for line in str(code.strip_code()).split("\n")]
-    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
-    return "\n".join(kept).strip()
-
-
-def remove(code: Any, node: Any) -> None:
-    """Take a node of the top level out of parsed wikitext."""
-    code.remove(node, recursive=False)

@@ -4,7 +4,7 @@ A document belongs to the slice that holds its first byte, so a large file is re
 separator cannot overlap itself: of ``\\n\\n`` in ``\\n\\n\\n`` nobody can tell from the middle which two are meant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tilth.corpus.readers.chunk import UNREADABLE, Lost
 from tilth.corpus.readers.decompress import Gap
@@ -32,17 +32,23 @@ def separated_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
 
 
 def pieces(source: Source, piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes | Lost]]:
-    """Yield (offset, bytes) of what stands between two marks and begins in ``piece``, and ``Lost`` for what is lost.
+    """Yield (offset, bytes) of what stands between two marks and begins in ``piece``, and ``Lost`` for what is lost."""
+    at, end = piece.bounds(len(mark))
+    blocks = stream(source, piece, len(mark))
+    yield from split_blocks(blocks, mark, at, end, source.maximum_bytes, foreign=piece.start > 0)
 
-    A piece longer than the source's cap is counted and not held.
+
+def split_blocks(
+    blocks: Iterable[bytes | Gap], mark: bytes, at: int, end: int | None, cap: int, *, foreign: bool = False
+) -> Iterator[tuple[int, bytes | Lost]]:
+    """Split ``blocks``, which begin at offset ``at``, into what stands between marks and begins before ``end``.
+
+    What stands before the first mark is left out where it is ``foreign``: the slice before this one reads it. A piece
+    longer than ``cap`` bytes is counted and not held.
     """
-    before = min(len(mark), piece.start)
-    end = piece.end if piece.file.splittable else None
-    at = piece.start - before  # offset of the piece that is being put together
-    foreign = piece.start > 0  # whether it began before the slice, so that the slice before this one reads it
     held = b""
     size = 0  # of the piece so far; held keeps the end of a longer one, in which a mark may have begun
-    for block in stream(source, piece, before):
+    for block in blocks:
         if isinstance(block, Gap):
             yield at, Lost(at, block.unread, block.rule, block.reason)
             at, held, size = at + size + max(1, block.unread), b"", 0
@@ -54,8 +60,7 @@ def pieces(source: Source, piece: Slice, mark: bytes) -> Iterator[tuple[int, byt
         while (found := held.find(mark, max(first, searched))) >= 0:
             length = size - (len(held) - found)
             if not foreign:
-                whole = length <= source.maximum_bytes
-                yield at, held[first:found] if whole else too_large(at, length, source.maximum_bytes)
+                yield at, held[first:found] if length <= cap else too_large(at, length, cap)
             foreign = False
             first = found + len(mark)
             at += length + len(mark)
@@ -65,7 +70,7 @@ def pieces(source: Source, piece: Slice, mark: bytes) -> Iterator[tuple[int, byt
         held = held[first:]
         if foreign and end is not None and at + size >= end:
             return
-        if foreign or size > source.maximum_bytes:
+        if foreign or size > cap:
             held = held[-len(mark) :]
     if not foreign and size:
-        yield at, held if size <= source.maximum_bytes else too_large(at, size, source.maximum_bytes)
+        yield at, held if size <= cap else too_large(at, size, cap)

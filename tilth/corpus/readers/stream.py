@@ -19,14 +19,15 @@ from tilth.corpus.splits import Slice
 def stream(source: Source, piece: Slice, before: int = 0) -> Generator[bytes | Gap, None, None]:
     """Yield the bytes of ``piece`` in blocks, beginning ``before`` bytes before it, as UTF-8.
 
-    The blocks of a file that can be split go on to its end: whoever reads them stops when what began in the slice is
-    complete. Raises ``UserError`` where the disk fails.
+    ``before`` counts in plain files only: a packed one is entered where a member begins. The blocks of a file that can
+    be split go on to its end: whoever reads them stops when what began in the slice is complete. Raises ``UserError``
+    where the disk fails.
     """
     file = piece.file
     with open_unchanged(file) as handle:
         blocks: Generator[bytes | Gap, None, None]
         if file.compression is not None:
-            blocks = decompressed(handle, file.size, file.compression)
+            blocks = decompressed(handle, file.size, file.compression, piece.start)
         else:
             blocks = plain(handle, piece.start, piece.end, before)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tilth.corpus.readers.chunk import NO_DOCUMENT, UNREADABLE, Chunk, Lost
+from tilth.corpus.readers.chunk import UNREADABLE, Chunk, Lost, Refused
 from tilth.corpus.readers.decompress import Gap
 from tilth.corpus.readers.html import page
 from tilth.corpus.readers.records import Record, record_chunks, too_large
@@ -39,8 +39,10 @@ def tree_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
     about: dict[str, Any] = {"path": piece.file.relative}
     size = len(found)
     if piece.file.format == "html":
-        made = page(found, None)
-        yield Lost(0, size, NO_DOCUMENT, made) if isinstance(made, str) else Record(0, size, {**about, **made})
+        try:
+            yield Record(0, size, {**about, **page(found, None, source.maximum_seconds)})
+        except Refused as refused:
+            yield Lost.refused(0, size, refused)
         return
     try:
         text = found.decode().removeprefix("\ufeff")

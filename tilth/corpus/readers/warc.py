@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tilth.corpus.readers.chunk import DAMAGED, NO_DOCUMENT, UNREADABLE, Chunk, Lost
+from tilth.corpus.readers.chunk import DAMAGED, NO_DOCUMENT, UNREADABLE, Chunk, Lost, Refused
 from tilth.corpus.readers.html import page
-from tilth.corpus.readers.http import Message, Refused, decoded_text, message
+from tilth.corpus.readers.http import Message, decoded_text, message
 from tilth.corpus.readers.records import Record, record_chunks, too_large
 from tilth.corpus.readers.scanner import Interrupted, Scanner
 from tilth.corpus.readers.stream import stream
@@ -36,6 +36,9 @@ class Header(NamedTuple):
     fields: dict[str, str]  # names in lower case
 
 
+NO_HEADER = Header(0, 0, "", {})
+
+
 def read_warc(source: Source, piece: Slice) -> Iterator[Chunk]:
     """Yield the pages and texts of an archive; ``url`` and ``date`` are those of the archive unless the recipe says."""
     named = dataclasses.replace(source, url=source.url or "url", date=source.date or "date")
@@ -43,23 +46,38 @@ def read_warc(source: Source, piece: Slice) -> Iterator[Chunk]:
 
 
 def warc_records(source: Source, piece: Slice) -> Iterator[Record | Lost]:
-    """Yield every record of an archive, as a document's fields or as what is lost."""
-    scanner = Scanner(stream(source, piece))
+    """Yield every record of an archive that begins in ``piece``, as a document's fields or as what is lost."""
+    scanner = Scanner(stream(source, piece), piece.place)
+    for start, header, found in archive_records(source, scanner, piece.place_end):
+        if isinstance(found, Lost):
+            yield found
+            continue
+        try:
+            fields = document_fields(source, header, found)
+        except Refused as refused:
+            yield Lost.refused(start, header.length, refused)
+        else:
+            yield Record(start, len(fields["text"]), fields)
+
+
+def archive_records(source: Source, scanner: Scanner, end: int | None) -> Iterator[tuple[int, Header, bytes | Lost]]:
+    """Yield (offset, head, content) of the records that begin before ``end``, an empty head where there is none."""
     arc = False
     while True:
         try:
             while scanner.ahead(1) in (b"\r", b"\n"):
                 scanner.forward(1)
-            if not scanner.ahead(1):
+            if not scanner.ahead(1) or (end is not None and scanner.at >= end):
                 return
             arc = arc or scanner.ahead(9) == b"filedesc:"
+            start = scanner.at
             header = arc_header(scanner) if arc else warc_header(scanner)
             if header is None:
-                yield no_record(scanner, arc)
+                yield start, NO_HEADER, no_record(scanner, arc)
                 continue
-            yield content(source, scanner, header)
+            yield start, header, content(source, scanner, header)
         except Interrupted as broken:
-            yield Lost(broken.at, broken.gap.unread, broken.gap.rule, broken.gap.reason)
+            yield broken.at, NO_HEADER, Lost(broken.at, broken.gap.unread, broken.gap.rule, broken.gap.reason)
 
 
 def no_record(scanner: Scanner, arc: bool) -> Lost:
@@ -112,7 +130,7 @@ def arc_header(scanner: Scanner) -> Header | None:
     return Header(length + 1, int(size), kind, fields)
 
 
-def content(source: Source, scanner: Scanner, header: Header) -> Record | Lost:
+def content(source: Source, scanner: Scanner, header: Header) -> bytes | Lost:
     """Return what the record with this head holds, and go on behind it."""
     start = scanner.at
     if header.length > source.maximum_bytes:
@@ -133,11 +151,7 @@ def content(source: Source, scanner: Scanner, header: Header) -> Record | Lost:
             scanner.forward(len(found))
             return Lost(start, len(found), DAMAGED, f"ends after {len(body)} of {header.length} bytes")
     scanner.forward(header.size + header.length)
-    try:
-        fields = document_fields(source, header, body)
-    except Refused as refused:
-        return Lost(start, header.length, refused.rule, str(refused))
-    return Record(start, len(fields["text"]), fields)
+    return body
 
 
 def document_fields(source: Source, header: Header, body: bytes) -> dict[str, Any]:
@@ -162,10 +176,7 @@ def document_fields(source: Source, header: Header, body: bytes) -> dict[str, An
         received = Message.of(200, about.get("content-type", ""), body)
     fields["mime"] = received.mime
     if received.mime in HTML:
-        found = page(received.body, received.charset)
-        if isinstance(found, str):
-            raise Refused(NO_DOCUMENT, found)
-        return {**fields, **found}
+        return {**fields, **page(received.body, received.charset, source.maximum_seconds)}
     if received.mime != "text/plain":
         raise Refused(NO_DOCUMENT, f"is of type {received.mime or 'unknown'}")
     return {**fields, "text": decoded_text(received)}
