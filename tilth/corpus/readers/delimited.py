@@ -62,8 +62,9 @@ def delimited_chunks(source: Source, file: SourceFile, blocks: Iterator[bytes | 
                 found, data, at = None, data[rows.first :], at + rows.first
                 break
         if found is None:
-            rest = chain([data, block] if isinstance(block, Gap) else [data], blocks)
-            yield from record_chunks(source, file.relative, named_records(source, layout, rest, at, names))
+            begun: list[bytes | Gap] = [data, block] if isinstance(block, Gap) else [data]
+            records = named_records(source, layout, chain(begun, blocks), at, names)
+            yield from record_chunks(source, file.relative, records)
             return
         at, held = at + found.end, data[found.end :]
         if final:
