@@ -38,6 +38,13 @@ def test_tokens_become_steps_that_bring_them_all() -> None:
     assert (found.steps, found.warmup_steps, found.evaluate_every) == (11, 2, 3)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "wsd"])
+def test_every_schedule_and_the_guard_can_be_asked_for_in_a_recipe(schedule: str) -> None:
+    asked = {"schedule": schedule, "decay_steps": 5, "skip_above": 6, "most_skips": 3, "tensorboard": True}
+    found = job({"optimisation": asked}).optimisation
+    assert {name: getattr(found, name) for name in asked} == asked
+
+
 def test_phases_may_be_counted_in_either() -> None:
     phases = [{"tokens": 3_000, "to": 0.1}, {"steps": 5, "to": 0.0, "shape": "root"}]
     found = job({"model": {"sequence_length": 100}, "optimisation": {"batch_size": 10, "phases": phases}}).optimisation

@@ -20,10 +20,11 @@ from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
 
 pytest.importorskip("megatron.core")
+event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 pytestmark = pytest.mark.slow
 
 MODEL = ModelConfig(300, layers=2, hidden_size=32, heads=4, sequence_length=32, dropout=0.1)
-OPTIMISATION = TrainConfig(steps=40, batch_size=4, checkpoint_every=10, keep_last=2)
+OPTIMISATION = TrainConfig(steps=40, batch_size=4, checkpoint_every=10, keep_last=2, tensorboard=True)
 PATIENCE = 120.0  # seconds, for machines that do much else
 
 
@@ -88,7 +89,7 @@ def log(folder: Path) -> list[dict[str, float]]:
 
 
 def untimed(records: list[dict[str, float]]) -> list[dict[str, float]]:
-    timed = {"seconds", "tokens_per_second", "tflops", "mfu"}
+    timed = {"seconds", "tokens_per_second", "tflops", "mfu", "peak_tflops"}
     return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
@@ -109,6 +110,15 @@ def test_a_run_killed_in_its_middle_and_started_again_equals_the_undisturbed_one
     assert untimed(log(tmp_path)) == untimed(log(undisturbed))
     ours, theirs = (sorted((folder / "step-00000040").glob("*.distcp")) for folder in (tmp_path, undisturbed))
     assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
+    for record in log(tmp_path):
+        assert record["tflops"] / record["peak_tflops"] == pytest.approx(record["mfu"], abs=1e-3)
+        assert record["peak"] == "cpu: measured"  # type: ignore[comparison-overlap]
+    # what TensorBoard shows is the log: every step once, though some were taken twice
+    shown = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0}).Reload()
+    assert {"loss", "grad_norm", "lr", "tokens_per_second", "mfu"} <= set(shown.Tags()["scalars"])
+    for name in ("loss", "grad_norm", "lr"):
+        found = [(event.step, event.value) for event in shown.Scalars(name)]
+        assert found == [(record["step"], pytest.approx(record[name], rel=1e-6)) for record in log(tmp_path)]
 
 
 def own_workers() -> list[psutil.Process]:

@@ -19,7 +19,7 @@ pytest.importorskip("megatron.core")
 
 MODEL = ModelConfig(300, layers=2, hidden_size=32, heads=4, sequence_length=32)
 JOB = TrainJob(MODEL, TrainConfig(steps=12, batch_size=8, learning_rate=1e-2, checkpoint_every=4, keep_last=9), "-")
-DIFFERS = {"seconds", "tokens_per_second", "tflops", "mfu"}
+DIFFERS = {"seconds", "tokens_per_second", "tflops", "mfu", "peak_tflops"}
 
 
 class Stopped(Exception):

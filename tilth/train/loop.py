@@ -122,7 +122,8 @@ def train(
     guard = Guard.from_json(optimisation.skip_above, optimisation.skip_window, begin.guard)
     tokens = optimisation.batch_size * job.model.sequence_length
     operations = flops_of_step(job.model, tokens, job.objective.rate)
-    possible = peak(device, optimisation.precision == "bf16")[0] * job.layout.processes
+    of_one, known_from = peak(device, optimisation.precision == "bf16")
+    possible = of_one * job.layout.processes
     for step in range(begin.step, optimisation.steps):
         started = perf_counter()
         record, guard = guarded_step(job, step, material, model, optimizer, device, guard)
@@ -131,6 +132,7 @@ def train(
         record["tokens_per_second"] = round(tokens / seconds, 1)
         record["tflops"] = round(operations / seconds / 1e12, 6)
         record["mfu"] = round(operations / seconds / possible, 4)
+        record["peak_tflops"], record["peak"] = round(possible / 1e12, 6), known_from
         done = step + 1
         if optimisation.evaluate_every and (done % optimisation.evaluate_every == 0 or done == optimisation.steps):
             record["held_out_loss"] = held_out_loss(job, material, model, device)

@@ -31,5 +31,6 @@ def event_writer(folder: Path, step: int) -> Iterator[Callable[[Mapping[str, Any
             for name, value in record.items():
                 if name != "step" and isinstance(value, int | float):
                     writer.add_scalar(name, value, record["step"])
+            writer.flush()  # TensorBoard's own pace is two minutes, which a killed run would lose
 
         yield write
