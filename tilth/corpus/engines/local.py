@@ -37,7 +37,7 @@ from tilth.corpus.tasks import GroupJob, Task, run_task
 
 WATCH_SECONDS = 0.5
 INTERRUPT_SECONDS = 5.0  # about what an orderly end of the pool takes at most
-PRELOAD = ("numba", "pyarrow.compute", "tilth.corpus.engines.local")
+FORK_SERVER = "tilth.corpus.engines.fork_server"
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
     logger.disable("datatrove")
     _forks_die_with_driver()
     if workers > 1:
-        multiprocess.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
+        multiprocess.get_context("forkserver").set_forkserver_preload([FORK_SERVER])
     for place in ("workers", "done"):
         (folder / place).mkdir()
     for rank, task in enumerate(tasks):
