@@ -23,6 +23,7 @@ import zstandard
 from tilth.corpus.errors import UserError
 from tilth.corpus.readers import read_part
 from tilth.corpus.readers.chunk import BOMB, DAMAGED, LEFT_OUT, TOO_LARGE, TOO_MANY_LINES, UNREADABLE
+from tilth.corpus.readers.entries import find_entries, is_worth_entering
 from tilth.corpus.sources import Source, find_files
 from tilth.corpus.splits import plan_parts
 from tilth.corpus.stage import Effect
@@ -163,9 +164,11 @@ def law_holds(name: str, data: bytes, base: Path, part_bytes: int, options: dict
     """Read a file as a run reads it, commit the parts, and check what every drop must say."""
     (base / name).write_bytes(data)
     source = Source("x", (name,), maximum_bytes=1 << 20, **options)  # type: ignore[arg-type]
-    files = find_files(source, base)
+    (file,) = find_files(source, base)
+    worth = is_worth_entering(source, file, file.size, part_bytes)
+    entries = {file: find_entries(source, file, part_bytes)} if worth else {}
     ids: list[bytes] = []
-    for number, part in enumerate(plan_parts(files, part_bytes)):
+    for number, part in enumerate(plan_parts([file], part_bytes, (), entries)):
         with PartWriter(base / "out", number, "fuzz", Effect.EDITS) as writer:
             for chunk in read_part({"x": source}, part):
                 chunk.documents.validate(full=True)

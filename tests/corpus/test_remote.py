@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,18 @@ def test_an_http_run_is_the_same_with_more_workers(served: tuple[Path, str], tmp
 
 def test_what_is_not_there_is_one_line(served: tuple[Path, str], tmp_path: Path) -> None:
     _, url = served
-    for pattern in (f"{url}/none.jsonl", "http://127.0.0.1:9/a.jsonl"):
+    for pattern in (f"{url}/none.jsonl", "http://127.0.0.1:9/a.jsonl", "ftp://127.0.0.1:9/a.jsonl"):
         with pytest.raises(UserError, match=r"nothing matches|cannot be opened") as caught:
             find_files(Source("x", (pattern,)), tmp_path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("url", "package"), [("gs://b/a.jsonl", "gcsfs"), ("abfs://b/a.jsonl", "adlfs")])
+def test_a_driver_that_is_not_there_is_named(tmp_path: Path, url: str, package: str) -> None:
+    if find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(UserError, match=rf"needs a driver; .*nstall .*{package}"):
+        find_files(Source("x", (url,)), tmp_path)
 
 
 def test_a_remote_file_that_changed_stops_the_run(served: tuple[Path, str], tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 READ_AHEAD = 8 << 20  # bytes
 VERSIONS = ("ETag", "etag", "sha256", "md5Hash", "blob_id", "Content-MD5", "LastModified", "last_modified", "mtime")
 
+EXTRA = "'tilth[remote]'"
+DRIVERS = {"s3": EXTRA, "s3a": EXTRA, "http": EXTRA, "https": EXTRA, "gs": "gcsfs", "gcs": "gcsfs"}
+
 
 def is_remote(path: str) -> bool:
     """Tell whether a path is a URL."""
@@ -122,10 +125,13 @@ def filesystem(source: str, url: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        driver = "gcsfs" if url.startswith(("gs://", "gcs://")) else "'tilth[remote]'"
-        raise UserError(f"source {source!r}: {url!r} needs a driver; install it with: pip install {driver}") from error
+        protocol = url.split("://")[0]
+        known = f"install it with: pip install {DRIVERS[protocol]}" if protocol in DRIVERS else str(error)
+        raise UserError(f"source {source!r}: {url!r} needs a driver; {known}") from error
     except ValueError as error:
         raise UserError(f"source {source!r}: {url!r}: {error}; expected s3://, gs://, hf:// or http(s)://") from error
+    except Exception as error:  # some drivers connect at once
+        raise unreachable(source, url, error) from error
     return files, path
 
 
