@@ -35,9 +35,9 @@ def read_repeated(folder: Path) -> pa.Table:
 
 def write_repeated(folder: Path, rows: pa.Table) -> None:
     """Store repeated ids, sorted, so that they are there whole or not at all."""
-    writer = ArrowWriter(folder / FILE, REPEATED)
-    writer.write(rows.sort_by([("id", "ascending")]).combine_chunks())
-    writer.commit()
+    with ArrowWriter(folder / FILE, REPEATED) as writer:
+        writer.write(rows.sort_by([("id", "ascending")]).combine_chunks())
+        writer.commit()
 
 
 def find_repeated(folder: Path, parts: int) -> pa.Table:

@@ -134,7 +134,10 @@ def read_receipt(folder: Path, part: int, fingerprint: str) -> Receipt | None:
 
 
 class ArrowWriter:
-    """One Arrow IPC file under a temporary name; nothing exists under its own name before ``commit``."""
+    """One Arrow IPC file under a temporary name; nothing exists under its own name before ``commit``.
+
+    As a context manager it leaves nothing behind when it is left with an exception.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +147,13 @@ class ArrowWriter:
         # zstd level 1: a third of the disk at about 1 GB/s a core to read
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
         self.writer = pa.ipc.new_file(self.stream, schema, options=options)
+
+    def __enter__(self) -> "ArrowWriter":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            self.abandon()
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Append a batch."""

@@ -100,15 +100,11 @@ class SpillTask:
         """Key the documents and commit."""
         keyed = dict(self.job.keyed(self.part))
         schema = next(iter(keyed.values())).schema if keyed else pa.schema([])
-        writer = ArrowWriter(self.path, schema)
-        try:
+        with ArrowWriter(self.path, schema) as writer:
             for number in range(self.job.partitions if keyed else 0):
                 rows = keyed.get(number, schema.empty_table())
                 writer.write(rows.to_batches()[0] if rows.num_rows else pa.RecordBatch.from_pylist([], schema=schema))
             writer.commit()
-        except BaseException:
-            writer.abandon()
-            raise
 
 
 @dataclass(frozen=True)
@@ -144,14 +140,10 @@ class ReduceTask:
                     tables.append(pa.Table.from_batches([reader.get_batch(self.number)]))
         homes = dict(self.job.reduced([table for table in tables if table.num_rows]))
         schema = next(iter(homes.values())).schema if homes else pa.schema([])
-        writer = ArrowWriter(self.path, schema)
-        try:
+        with ArrowWriter(self.path, schema) as writer:
             for rows in homes.values():
                 writer.write(rows.to_batches()[0])  # the only one: reduced rows come in one chunk
             writer.commit()
-        except BaseException:
-            writer.abandon()
-            raise
 
 
 @dataclass(frozen=True)
