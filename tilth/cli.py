@@ -353,6 +353,39 @@ def import_model(
     print(json_module.dumps(made) if json else yaml.safe_dump(told, sort_keys=False).rstrip())
 
 
+@app.command(name="export-tokens")
+def export_tokens(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="What .bin and .idx are put behind.")],
+    separators: Annotated[bool, typer.Option(help="Write the separator after every document.")] = True,
+    sentence_end: Annotated[list[str] | None, typer.Option(help="A piece that ends a sentence, for BERT.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a run's token shards as Megatron's .bin and .idx."""
+    from tilth.token_files import export_tokens as export
+
+    made = export(_run_folder(run), out, sentence_end or [], separators=separators)
+    said = f"{' and '.join(made['files'])}: {made['documents']:,} documents, {made['tokens']:,} tokens"
+    print(json_module.dumps(made) if json else said)
+
+
+@app.command(name="import-tokens")
+def import_tokens(
+    files: Annotated[list[Path], typer.Argument(help="Megatron's .bin and .idx, or datatrove's .ds.")],
+    tokenizer: Annotated[Path, typer.Option(help="The tokenizer that made them.")],
+    source: Annotated[str, typer.Option(help="The name of the source that they become.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the shards to.")],
+    json: Json = False,
+) -> None:
+    """Make token shards of other tools' token files, and print what a recipe has to say to train on them."""
+    import yaml
+
+    from tilth.token_files import import_tokens as bring
+
+    made = bring(files, tokenizer, source, out)
+    print(json_module.dumps(made) if json else yaml.safe_dump(made["recipe"], sort_keys=False).rstrip())
+
+
 @app.command()
 def generate(
     run: RunName,

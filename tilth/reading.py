@@ -44,7 +44,7 @@ def special_tokens(job: TrainJob, tokenizer: Tokenizer) -> dict[str, int]:
 def readings_text(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return ``readings`` as lines for a person."""
     return [
-        f"  {name}: {row['read']:,} tokens, {row['epochs']:.2f} epochs"
+        f"  {name}: {row['read']:,} tokens, {row['epochs']:.3g} epochs"
         + (f" (at most {row['at_most']:,} tokens)" if row["at_most"] is not None else "")
         for name, row in found.items()
     ]

@@ -5,6 +5,7 @@ tokenizer, a model) lies in a folder under its own fingerprint, which is made of
 was fitted to. So the same recipe again finds everything, and a changed word in it redoes what depends on that word.
 """
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -105,12 +106,14 @@ class Run:
         self.index = Index(recipe.name, seconds=known_seconds(root))
         self.chain = Chain(self.root, engine, show.progress, dry)
         self.held_out: list[Stored] = []
+        self.digests: dict[str, dict[str, str]] = {}
         self.reused: dict[str, bool] = {}
         self.outputs: dict[str, Any] = {}  # what the lock file and the summary say beyond the stages
 
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """Yield the name of every step and the function that does it and says in a few words what came out."""
-        yield "read", self._read
+        if self.recipe.tokens is None:
+            yield "read", self._read
         for step in self.recipe.stages:
             yield step.name, partial(self._stages, step)
         if self.recipe.tokenizer:
@@ -120,7 +123,8 @@ class Run:
             yield "train", partial(self._train, self.recipe.train)
         if self.recipe.evaluate:
             yield "evaluate", partial(self._evaluate, self.recipe.evaluate)
-        yield "report", self._report
+        if self.recipe.tokens is None:  # a report is about documents
+            yield "report", self._report
 
     def execute(self, until: str | None = None) -> None:
         """Do every step, or every step up to ``until``. Raises ``UserError`` for a step that there is not."""
@@ -245,7 +249,7 @@ class Run:
         from tilth.tokenize.tokenizer import Tokenizer
         from tilth.tokenize.train_tokenizer import model_name
 
-        head, seed = self.head, self.recipe.seed
+        seed = self.recipe.seed
         if wanted.model is not None:
             given = self.base / wanted.model
             own = fingerprint("tokenizer", given_digests(given), wanted.separator)
@@ -255,13 +259,14 @@ class Run:
             )
         else:
             settings = tokenizer_settings(wanted, seed)
+            head = self.head
             own = fingerprint("tokenizer", settings, head.manifest.fingerprint)
             folder = self.root / "tokenizers" / f"{wanted.kind}-{own[:6]}"
             found = self._fitted(
                 "tokenizer", folder, own, lambda place: fit_tokenizer(place / model_name(wanted.kind), head, settings)
             )
         if wanted.grow is not None:
-            grow, old = wanted.grow, Tokenizer.load(folder)
+            head, grow, old = self.head, wanted.grow, Tokenizer.load(folder)
             own = fingerprint("tokenizer growth", own, grow.model_dump(), seed, head.manifest.fingerprint)
             folder = self.root / "tokenizers" / f"grown-{own[:6]}"
             grown = self._fitted(
@@ -281,6 +286,8 @@ class Run:
     def _tokens(self, wanted: TokenizerRecipe) -> str:
         from tilth.tokenize.task import find_tokens, token_fingerprint, tokenize
 
+        if self.recipe.tokens is not None:
+            return self._given_tokens(self.base / self.recipe.tokens)
         own = token_fingerprint(self.head, self.tokenizer, wanted.shard)
         folder = self.root / "tokens" / own[:6]
         found = find_tokens(folder, own, self.head.parts)
@@ -291,6 +298,25 @@ class Run:
             self.head, self.tokenizer, folder, self.engine, self.show.progress, wanted.shard
         )
         self.index.tokens = str(folder.relative_to(self.root))
+        return self._tell_tokens()
+
+    def _given_tokens(self, folder: Path) -> str:
+        from tilth.tokenize.shards import Encoding
+        from tilth.tokenize.token_set import TokenSet
+
+        self.tokens = TokenSet.open(folder, verify_digests=True)
+        encoding = self.tokens.encoding
+        if encoding != Encoding.of(self.tokenizer):
+            raise UserError(
+                f"tokens: {folder}: made with tokenizer {encoding.tokenizer} ({encoding.vocabulary_size:,} pieces, "
+                f"separator {encoding.separator}), found {self.tokenizer.digest} ({self.tokenizer.vocabulary_size:,}, "
+                f"{self.tokenizer.separator}) in tokenizer.model; name the one that made them"
+            )
+        self.reused["tokens"] = True
+        self.index.tokens = os.path.relpath(folder.resolve(), self.root)
+        return self._tell_tokens()
+
+    def _tell_tokens(self) -> str:
         total = self.tokens.total
         self.outputs["tokens"] = {"digest": self.tokens.digest, "tokens": total.tokens}
         return f"{total.tokens:,} tokens, {total.bytes / max(1, total.tokens):.2f} bytes a token"

@@ -6,7 +6,7 @@ Paths are relative to the recipe's own folder, so a recipe and its data can be m
 import difflib
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tilth.recipe.deduplication import DeduplicateStep, RepeatedLinesStep, RepeatedPassagesStep, SurvivorRecipe
 from tilth.recipe.filters import (
@@ -75,10 +75,13 @@ Step = Annotated[
 class Recipe(Strict):
     """Everything a run does, in order."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["sources"]}, {"required": ["tokens"]}]})
+
     name: Name = Field(description="the run folder is runs/NAME")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     part_size: Size = Field(64_000_000, ge=1024, le=2**31, description="bytes of input in one part, the unit of work")
-    sources: list[SourceRecipe] = Field(min_length=1)
+    sources: list[SourceRecipe] = Field(default_factory=list, min_length=1, description="what to read")
+    tokens: str | None = Field(None, description="a folder of token shards to train on, in place of sources")
     stages: list[Step] = Field(default_factory=list)
     tokenizer: TokenizerRecipe | None = None
     train: TrainRecipe | None = None
@@ -87,6 +90,10 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         sources = [source.name for source in self.sources]
+        if self.tokens is not None:
+            self._fits_tokens()
+        elif not sources:
+            raise Misfit("found none, expected at least one; add a source", "sources")
         _unique("sources", sources)
         _unique("stages", [step.name for step in self.stages])
         signals: list[str] = []
@@ -127,7 +134,7 @@ class Recipe(Strict):
         if self.train is not None:
             if self.tokenizer is None:
                 raise Misfit("a model needs tokens; give the recipe a 'tokenizer'", "train")
-            for field in ("weights", "budgets", "epochs"):
+            for field in ("weights", "budgets", "epochs") if self.tokens is None else ():  # the shards know theirs
                 for name in getattr(self.train, field):
                     _known(name, sources, "no source has the name", "train", field, name)
         if self.evaluate is not None:
@@ -136,6 +143,14 @@ class Recipe(Strict):
             if not any(isinstance(step, HoldOutStep) for step in self.stages):
                 raise Misfit("nothing is held out; give the recipe a stage {use: hold-out}", "evaluate")
         return self
+
+    def _fits_tokens(self) -> None:
+        """Raise where the recipe asks for what only documents can give."""
+        for field in ("sources", "stages", "evaluate"):
+            if getattr(self, field):
+                raise Misfit(f"found beside 'tokens', which hold no text; leave out '{field}' or 'tokens'", field)
+        if self.tokenizer is None or self.tokenizer.model is None or self.tokenizer.grow is not None:
+            raise Misfit("expected 'model', the tokenizer that made 'tokens', and no 'grow'; name it", "tokenizer")
 
 
 class Misfit(ValueError):
