@@ -1,8 +1,10 @@
 """Engines: one result, byte for byte, whichever runs the stages, in whatever order, and however the work is cut."""
 
+import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -245,6 +247,28 @@ def test_a_killed_worker_is_one_line_and_no_hang(field: tuple[Path, list[Source]
     assert "\n" not in str(caught.value)
     stored = chain.apply(stage, head)
     assert stored.manifest.account.documents_out == 30
+
+
+class KillsItsReader:
+    """A task that kills the worker which takes it up, before that can say what it is at."""
+
+    folder = Path()
+    name = "never told"
+
+    def __setstate__(self, state: object) -> None:
+        time.sleep(2.0)  # until the workers were seen
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getstate__(self) -> object:
+        return {"some": "state"}
+
+    def run(self) -> None:
+        """Never reached."""
+
+
+def test_a_worker_killed_before_its_first_task_is_one_line_and_no_hang() -> None:
+    with pytest.raises(UserError, match=r"^the run: its worker was killed"):
+        engine("local", 2).run([KillsItsReader(), KillsItsReader(), KillsItsReader()])
 
 
 def test_no_workers_is_one_line() -> None:

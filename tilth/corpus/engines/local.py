@@ -255,13 +255,21 @@ def _watchdog(folder: Path, tasks: int) -> Iterator[None]:
     stop = threading.Event()
     main = threading.main_thread() is threading.current_thread()
 
+    driver = psutil.Process()
+
     def watch() -> None:
+        seen: set[int] = set()
         while not stop.wait(WATCH_SECONDS):
-            dead = [note for note in (folder / "workers").iterdir() if not psutil.pid_exists(int(note.name))]
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended while it was looked at
+                # one that is killed before its first task notes nothing: workers are the fork server's children
+                seen.update(worker.pid for child in driver.children() for worker in child.children())
+            seen.update(int(note.name) for note in (folder / "workers").iterdir())
+            dead = [worker for worker in seen if not psutil.pid_exists(worker)]
             if (folder / "raised").exists() or len(list((folder / "done").iterdir())) == tasks:
                 return
             if dead:
-                died.append(dead[0].read_text())
+                note = folder / "workers" / str(dead[0])
+                died.append(note.read_text() if note.exists() else "the run")
                 break
         # again and again: a worker that was killed while it waited for work may hold a lock that the pool's end needs
         while main and not stop.is_set():
