@@ -42,3 +42,19 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["stages"][-1]["documents_out"] == 6000
     assert finished == {path: path.stat().st_mtime_ns for path in finished}
+
+
+def test_a_disk_that_fills_while_a_scorer_is_saved_is_no_damaged_model(tmp_path: Path, small_disk: Path) -> None:
+    for name, words in (("law", "the council shall amend"), ("web", "click to win offers")):
+        lines = [json.dumps({"text": f"{words} {number}"}) + "\n" for number in range(40)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    (tmp_path / "recipe.yaml").write_text(
+        "name: case\nsources: [{name: law, path: law.jsonl}, {name: web, path: web.jsonl}]\n"
+        "stages: [{use: score, train: {positive: [law], negative: [web], dimension: 4}}]\n"  # a model of 3.2 MB
+    )
+    command = [sys.executable, "-m", "tilth.cli", "run", str(tmp_path / "recipe.yaml"), "--until", "quality",
+               "--runs", str(small_disk / "runs"), "--json"]  # fmt: skip
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert "the disk is full" in full.stderr and full.stderr.count("\n") == 1, full.stderr
+    assert not list(small_disk.rglob("*model.bin*"))

@@ -144,12 +144,29 @@ def test_a_token_budget_is_bytes_by_your_tokenizer(folder: Path) -> None:
     assert 1900 < size <= 2000
 
 
+def test_a_token_budget_is_measured_where_the_tokenizer_is_given(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = Tokenizer(models.BPE(vocab={c: n for n, c in enumerate([*alphabet, "<eos>"])}, merges=[]))
+    letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters.save(str(folder / "tokenizer.json"))
+    stages = [{"use": "random"}, {"use": "select", "by": "random", "tokens": 3000}]
+    run = ran(folder, stages, tokenizer={"model": "tokenizer.json", "separator": "<eos>"})
+    plan = json.loads((run.root / run.index.fitted["selections"]["select"] / "plan.json").read_text())
+    whole = sum(len(text.encode()) for name in ("law", "web") for text in texts(name))
+    assert plan["bytes_per_token"] == pytest.approx(whole / (whole + 160))  # a token a byte, and a separator each
+    account = run.head.manifest.account
+    assert 2800 < account.bytes_out + account.documents_out <= 3010
+
+
 @pytest.mark.parametrize(
     ("stages", "complaint"),
     [
         ([{"use": "select", "by": "random", "keep": 0.5}], "no stage before this one measures"),
         ([{"use": "random"}, {"use": "select", "by": "random"}], "expected one of 'keep', 'bytes' and 'tokens'"),
-        ([{"use": "random"}, {"use": "select", "by": "random", "tokens": 5}], "'bytes_per_token' go together"),
+        ([{"use": "random"}, {"use": "select", "by": "random", "tokens": 5}], "can't measure a budget"),
+        ([{"use": "perplexity"}], "expected either 'reference' or 'kenlm'"),
         ([{"use": "random"}, {"use": "select", "by": "random", "keep": 0.5, "epochs": 2}], "needs 'per: source'"),
         ([{"use": "random"}, {"use": "select", "by": "random", "keep": 0.5, "per": "soil"}], "'soil'"),
         ([{"use": "leave-out", "sources": ["wbe"]}], "did you mean 'web'"),
@@ -175,6 +192,12 @@ def test_missing_files_are_named(folder: Path) -> None:
         ran(folder, [{"use": "score", "model": "gone.bin"}])
     with pytest.raises(UserError, match="is neither a source"):
         ran(folder, [{"use": "dsir", "target": ["nowhere.jsonl"]}])
+    with pytest.raises(UserError, match=r"kenlm .*gone\.arpa not found"):
+        ran(folder, [{"use": "perplexity", "kenlm": "gone.arpa"}])
+    with pytest.raises(UserError, match=r"examples .*gone\.jsonl not found"):
+        ran(folder, [{"use": "regression", "encoder": "encoder", "examples": "gone.jsonl"}])
+    with pytest.raises(UserError, match=r"no encoder there"):
+        ran(folder, [{"use": "regression", "encoder": "gone", "examples": "law.jsonl"}])
 
 
 def test_a_capsule_trained_in_one_run_scores_in_another(folder: Path) -> None:

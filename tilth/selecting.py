@@ -26,6 +26,7 @@ from tilth.recipe.selection import (
     PerplexityStep,
     PreselectStep,
     RandomStep,
+    RegressionStep,
     SampleStep,
     ScoreStep,
     SelectStep,
@@ -64,6 +65,8 @@ def select(step: Step, recipe: Recipe, fitting: "Fitting") -> list[Make]:
             return [lambda head: importance(step, recipe, fitting, head)]
         case PerplexityStep():
             return [lambda head: bits_per_byte(step, recipe, fitting, head)]
+        case RegressionStep():
+            return [lambda head: regression(step, recipe, fitting, head)]
         case ScoreStep() | PreselectStep():
             return [lambda head: score(step, recipe, fitting, head)]
         case SampleStep():
@@ -83,7 +86,10 @@ def select(step: Step, recipe: Recipe, fitting: "Fitting") -> list[Make]:
 
             return [lambda head: LeaveOut(step.name, tuple(step.sources), step.inverse)]
         case SelectStep():
-            return [lambda head: rank(step, fitting, head), lambda head: keep(step, fitting, head.upstream or head)]
+            return [
+                lambda head: rank(step, recipe, fitting, head),
+                lambda head: keep(step, recipe, fitting, head.upstream or head),
+            ]
     raise TypeError(f"{step.name}: no step of selection")
 
 
@@ -101,16 +107,47 @@ def importance(step: DsirStep, recipe: Recipe, fitting: "Fitting", head: Stored)
 
 
 def bits_per_byte(step: PerplexityStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
-    """Return the stage of a byte n-gram model that was counted on the documents of ``head`` or on files."""
+    """Return the stage of a byte n-gram model of documents of ``head`` or of files, or of a KenLM model."""
     from tilth.selection.fit import BYTE_MODEL, Examples, fit_byte_model
     from tilth.selection.rivals import BitsPerByte
 
+    if step.kenlm is not None:
+        from tilth.selection.kenlm_model import KenlmBits, open_kenlm
+
+        model = asset(given_file(step.name, "kenlm", fitting.folder / step.kenlm))
+        open_kenlm(model.path, model.digest)  # a damaged model, or a missing library, is said before the work begins
+        return KenlmBits(step.name, model)
     reference = Examples.named(step.reference, sources(recipe), fitting.folder, step.name)
     settings = ["perplexity", reference.describe(), step.order, step.sample]
     folder = fitting.fitted(
         RIVALS, step.name, settings, head, lambda place: fit_byte_model(place, head, reference, step.order, step.sample)
     )
     return BitsPerByte(step.name, asset(folder / BYTE_MODEL))
+
+
+def regression(step: RegressionStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
+    """Return the stage of a linear head on an encoder, fitted to the examples that a step names."""
+    from tilth.selection.embedding import HEAD, EmbeddingScore, EncoderSettings, fit_regression, folder_digest
+
+    examples = given_file(step.name, "examples", fitting.folder / step.examples)
+    place = fitting.folder / step.encoder
+    encoder = Asset(str(place), folder_digest(place))
+    settings = EncoderSettings(step.pooling, step.tokens)
+    folder = fitting.fitted(
+        RIVALS,
+        step.name,
+        ["regression", encoder.digest, settings, file_digest(examples), step.penalty, recipe.seed],
+        head,
+        lambda folder: _done(fit_regression(folder, examples, encoder, settings, step.penalty, recipe.seed)),
+    )
+    return EmbeddingScore(step.name, encoder, asset(folder / HEAD), settings)
+
+
+def given_file(stage: str, field: str, path: Path) -> Path:
+    """Return the path of a file that a step names. Raises ``UserError`` where there is none."""
+    if not path.is_file():
+        raise UserError(f"stage '{stage}': {field} {path} not found; correct '{field}'")
+    return path
 
 
 def score(step: ScoreStep | PreselectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
@@ -261,7 +298,10 @@ def target_ability(step: PreselectStep, ladder: Sequence["Rung"], fitting: "Fitt
 # what is kept
 
 
-def plan_selection(step: SelectStep, head: Stored, folder: Path) -> None:
+MEASURED_BYTES: Final = 4_000_000  # of the pool, to measure how many bytes a token holds
+
+
+def plan_selection(step: SelectStep, tokenizer: Path | None, seed: int, head: Stored, folder: Path) -> None:
     """Write the order of all documents and ``plan.json``: the bands, and what every source gained and lost."""
     from tilth.selection.bands import byte_budget, choose_bands, read_pool
     from tilth.selection.gains import gains
@@ -270,9 +310,14 @@ def plan_selection(step: SelectStep, head: Stored, folder: Path) -> None:
 
     grouping = Grouping(step.per, tuple(step.edges))
     pool = read_pool(head, step.by, grouping)
-    asked = step.bytes if step.bytes is not None else None
-    if step.tokens is not None and step.bytes_per_token is not None:
-        asked = int(step.tokens * step.bytes_per_token)
+    asked, bytes_per_token = step.bytes, step.bytes_per_token
+    if step.tokens is not None:
+        if bytes_per_token is None and tokenizer is not None:
+            from tilth.tokenize.bytes_per_token import measured_bytes_per_token
+            from tilth.tokenize.tokenizer import Tokenizer
+
+            bytes_per_token = measured_bytes_per_token(head, Tokenizer.load(tokenizer), MEASURED_BYTES, seed)
+        asked = int(step.tokens * (bytes_per_token or 0))
     chosen = choose_bands(pool, byte_budget(pool.bytes, step.keep, asked), step.part, step.quotas, step.epochs)
     write_ranking(folder / "ranking.npy", pool.scores, pool.ids)
     plan = {
@@ -280,6 +325,7 @@ def plan_selection(step: SelectStep, head: Stored, folder: Path) -> None:
         "part": step.part,
         "per": step.per,
         "inverse": step.inverse,
+        "bytes_per_token": bytes_per_token,
         "bands": chosen.bands,
         "groups": chosen.plan,
         "sources": gains(pool, chosen, step.part, inverse=step.inverse),
@@ -287,25 +333,37 @@ def plan_selection(step: SelectStep, head: Stored, folder: Path) -> None:
     write_atomically(folder / PLAN, orjson.dumps(plan, option=orjson.OPT_INDENT_2))
 
 
-def planned(step: SelectStep, fitting: "Fitting", head: Stored) -> Path:
+def planned(step: SelectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Path:
     """Return the folder of a selection's plan for the documents of ``head``."""
-    settings = step.model_dump(exclude={"inverse"}) | {"inverse": step.inverse}
-    return fitting.fitted(SELECTIONS, step.name, settings, head, lambda place: plan_selection(step, head, place))
+    settings = step.model_dump() | {"inverse": step.inverse}
+    tokenizer = None
+    if step.tokens is not None and step.bytes_per_token is None and recipe.tokenizer and recipe.tokenizer.model:
+        from tilth.tokenize.fit import given_digests
+
+        tokenizer = fitting.folder / recipe.tokenizer.model
+        settings |= {"tokenizer": given_digests(tokenizer), "seed": recipe.seed}
+    return fitting.fitted(
+        SELECTIONS,
+        step.name,
+        settings,
+        head,
+        lambda place: plan_selection(step, tokenizer, recipe.seed, head, place),
+    )
 
 
-def rank(step: SelectStep, fitting: "Fitting", head: Stored) -> Stage:
+def rank(step: SelectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
     """Return the stage that measures every document's rank."""
     from tilth.selection.rank import Rank
 
-    return Rank(f"{step.name}-rank", step.by, asset(planned(step, fitting, head) / "ranking.npy"))
+    return Rank(f"{step.name}-rank", step.by, asset(planned(step, recipe, fitting, head) / "ranking.npy"))
 
 
-def keep(step: SelectStep, fitting: "Fitting", head: Stored) -> Stage:
+def keep(step: SelectStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Stage:
     """Return the stage that keeps what was planned for the documents of ``head``."""
     from tilth.selection.keep_bands import Band, Grouping, KeepBands
     from tilth.selection.keep_best import KeepBest
 
-    plan = orjson.loads((planned(step, fitting, head) / PLAN).read_bytes())
+    plan = orjson.loads((planned(step, recipe, fitting, head) / PLAN).read_bytes())
 
     def place(found: Sequence[Any] | None) -> tuple[float, str] | None:
         return None if found is None else (float(found[0]), str(found[1]))
@@ -373,7 +431,9 @@ def what_select(root: Path, asked: Mapping[str, Any]) -> tuple["Selected", ...]:
         for name, folder in index.get("fitted", {}).get(SELECTIONS, {}).items():
             plan = orjson.loads((root / folder / PLAN).read_bytes())
             rows = [Gain(**row) for row in plan["sources"]]
-            found.append(Selected(f"{name}: {plan['part']} by {plan['signal']}", rows, plan["groups"]))
+            size = plan["bytes_per_token"]
+            budget = f", {size:.3f} bytes a token" if size else ""
+            found.append(Selected(f"{name}: {plan['part']} by {plan['signal']}{budget}", rows, plan["groups"]))
         if not found:
             raise UserError(f"{root}: has no stage 'select'; ask about a signal with --by and --keep")
         return tuple(found)

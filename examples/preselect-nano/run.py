@@ -340,7 +340,7 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
         account = run.head.manifest.account
         kept[method] = {name: size for name, (_, size) in sorted(account.kept.items())}
         say(f"{method}: {account.documents_out} documents, {account.bytes_out / 1e6:.2f} MB")
-        for name, place in json.loads((root / "run.json").read_text())["fitted"].get("scorers", {}).items():
+        for name, place in json.loads((root / "run.json").read_text())["scorers"].items():
             report = json.loads((root / place / "report.json").read_text())
             scorers[name] = {key: report.get(key) for key in ("auc", "positive", "predictive")}
         for seed in SEEDS:

@@ -31,6 +31,7 @@ from tilth.recipe.selection import (
     PerplexityStep,
     PreselectStep,
     RandomStep,
+    RegressionStep,
     SampleStep,
     ScoreStep,
     SelectStep,
@@ -64,6 +65,7 @@ Step = Annotated[
     | CompressionStep
     | DsirStep
     | PerplexityStep
+    | RegressionStep
     | PreselectStep
     | AsOfStep
     | LeaveOutStep
@@ -114,6 +116,15 @@ class Recipe(Strict):
                 signals.append(step.name)
             if isinstance(step, SelectStep):
                 _known(step.by, signals, "no stage before this one measures", "stages", number, "by")
+                measured = self.tokenizer is not None and self.tokenizer.model is not None and not self.tokenizer.grow
+                if step.tokens is not None and step.bytes_per_token is None and not measured:
+                    raise Misfit(
+                        "a tokenizer that is not there yet can't measure a budget; give 'bytes_per_token', or the "
+                        "recipe's tokenizer as a 'model'",
+                        "stages",
+                        number,
+                        "tokens",
+                    )
                 if step.per not in ("all", "source", "year"):
                     _known(step.per, signals, "no stage before this one measures", "stages", number, "per")
             if isinstance(step, LeaveOutStep):

@@ -71,13 +71,32 @@ class DsirStep(Strict):
 
 
 class PerplexityStep(Strict):
-    """Give every document its bits a byte under an n-gram model of reference text."""
+    """Give every document its bits a byte under an n-gram model: of bytes, of reference text, or of words, a KenLM."""
 
     use: Literal["perplexity"]
     name: Name = "perplexity"
-    reference: list[str] = Field(min_length=1, description="names of sources, or JSON lines files")
+    reference: list[str] = Field(default_factory=list, description="names of sources, or JSON lines files")
+    kenlm: str | None = Field(None, description="a model of KenLM's, .arpa or binary, for 'reference'")
     order: Annotated[int, Field(ge=2, le=7)] = Field(5, description="bytes of the longest n-gram")
     sample: Size = Field(20_000_000, gt=0, description="bytes of reference text to count")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "PerplexityStep":
+        if bool(self.reference) == (self.kenlm is not None):
+            raise ValueError("expected either 'reference' or 'kenlm'")
+        return self
+
+
+class RegressionStep(Strict):
+    """Give every document the rating of a linear head on a local encoder, fitted to rated examples."""
+
+    use: Literal["regression"]
+    name: Name = "regression"
+    encoder: str = Field(description="a local Hugging Face folder, such as Snowflake's arctic-embed-m")
+    examples: str = Field(description="JSON lines: 'text', and a number as 'score'; not of the pool")
+    pooling: Literal["first", "mean"] = Field("first", description="which of the encoder's last states count")
+    tokens: Annotated[int, Field(ge=8, le=8192)] = Field(512, description="of a document's beginning")
+    penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(0.01, description="of the head's weights")
 
 
 class SampleStep(Strict):
@@ -159,8 +178,10 @@ class SelectStep(Strict):
     by: str = Field("quality", description="name of the signal")
     keep: Fraction | None = Field(None, description="share of the bytes")
     bytes: Size | None = Field(None, gt=0, description="so many bytes, in place of 'keep'")
-    tokens: Positive | None = Field(None, description="so many tokens, in place of 'keep'; needs 'bytes_per_token'")
-    bytes_per_token: Annotated[float, Field(gt=0, le=100)] | None = Field(None, description="of your tokenizer")
+    tokens: Positive | None = Field(None, description="so many tokens, in place of 'keep'")
+    bytes_per_token: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="of 'tokens'; by default measured on the pool, where the recipe's tokenizer is a 'model'"
+    )
     name: Name = "select"
     part: Literal["highest", "middle", "lowest"] = "highest"
     per: str = Field("all", description="groups: all, source, year, or a signal that 'edges' cut into bins")
@@ -175,11 +196,20 @@ class SelectStep(Strict):
     def _one_budget(self) -> "SelectStep":
         if sum(budget is not None for budget in (self.keep, self.bytes, self.tokens)) != 1:
             raise ValueError("expected one of 'keep', 'bytes' and 'tokens'")
-        if (self.tokens is None) != (self.bytes_per_token is None):
-            raise ValueError("'tokens' and 'bytes_per_token' go together")
+        if self.tokens is None and self.bytes_per_token is not None:
+            raise ValueError("'bytes_per_token' needs 'tokens'")
         if self.epochs > 1 and self.per != "source":
             raise ValueError("'epochs' repeats sources in training: it needs 'per: source'")
         return self
 
 
-MEASURING = (ScoreStep, RandomStep, LengthStep, CompressionStep, DsirStep, PerplexityStep, PreselectStep)
+MEASURING = (
+    ScoreStep,
+    RandomStep,
+    LengthStep,
+    CompressionStep,
+    DsirStep,
+    PerplexityStep,
+    RegressionStep,
+    PreselectStep,
+)

@@ -30,6 +30,7 @@ from tilth.filters.fasttext_reading import beginnings
 POSITIVE, NEGATIVE = "__label__positive", "__label__negative"
 LABEL_TOKEN = re.compile(rb"(?<![^ \n\r\t\v\f\0])__label__[^ \n\r\t\v\f\0]*")  # as fastText splits tokens
 BINS = 10  # of equal width, for the calibration
+BLOCK = 1 << 16  # bytes, more than any file system gives a file at once
 PERTURB = -6  # glibc's M_PERTURB, malloc.h
 
 
@@ -224,12 +225,29 @@ def fit(lines: Iterable[bytes], model: Path, settings: ScorerSettings) -> None:
                 verbose=0,
             )
         trained.save_model(str(model))
+        check_room(model)
     except RuntimeError as error:
         raise UserError(f"scorer: training failed ({error}) with lr {settings.lr}; lower lr") from error
     finally:
         corpus.unlink(missing_ok=True)
     with model.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def check_room(path: Path) -> None:
+    """Raise ``OSError`` (no space left on device) where a file that was just written may have been cut by a full disk.
+
+    fastText does not look whether its writes succeeded. A disk that had no room for the last of them has none for
+    one block more; the block is taken back.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("ab", buffering=0) as stream:
+            block = memoryview(bytes(BLOCK))
+            while block:
+                block = block[stream.write(block) :]
+    finally:
+        os.truncate(path, size)
 
 
 @contextmanager
