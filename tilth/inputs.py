@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilth.corpus.readers.entries import known_entries
+from tilth.corpus.readers.entries import Look, known_entries
 from tilth.corpus.sources import Source, SourceFile, find_files, input_digests
 from tilth.corpus.splits import Part, plan_parts
 from tilth.recipe.recipe import Recipe
@@ -33,12 +33,13 @@ class Inputs:
         """Return the digest of every file by source and relative name; ``cache`` remembers unchanged files."""
         return {name: input_digests(self.of(name), cache) for name in self.sources}
 
-    def cut(self, cache: Path, *, look: bool) -> tuple[Part, ...]:
+    def cut(self, cache: Path, look: Look | None) -> tuple[Part, ...]:
         """Return the parts, large packed files cut where they can be entered; ``cache`` remembers the places.
 
-        Without ``look`` no file is opened: one that ``cache`` does not know stays whole.
+        ``look`` is told how many files of how many were looked into. Without it none is opened: one that ``cache`` does
+        not know stays whole.
         """
-        entries = known_entries(self.sources, self.files, self.part_bytes, cache, look=look)
+        entries = known_entries(self.sources, self.files, self.part_bytes, cache, look)
         limited = {name for name, one in self.sources.items() if one.limit is not None}
         return plan_parts(self.files, self.part_bytes, limited, entries)
 

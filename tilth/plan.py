@@ -64,7 +64,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
         "recipe": str(path),
         "run": str(root),
         "sources": [described(inputs, name) for name in inputs.sources],
-        "parts": len(inputs.cut(root / ENTRIES, look=False)),
+        "parts": len(inputs.cut(root / ENTRIES, look=None)),
         "bytes_in": inputs.bytes,
         "disk_needed": needed,
         "disk_free": free,

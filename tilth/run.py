@@ -171,7 +171,7 @@ class Run:
 
     def _read(self) -> str:
         self.digests = self.inputs.digests(self.root / "inputs.json")
-        parts = self.inputs.cut(self.root / ENTRIES, look=not self.dry)
+        parts = self.inputs.cut(self.root / ENTRIES, None if self.dry else partial(self.show.progress, "look into"))
         stored = self.chain.read(self.inputs.sources, parts, self.digests)
         said = self._advance("read", [stored])
         repeated = stored.manifest.description.get("repeated_ids", {})

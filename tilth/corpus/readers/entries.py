@@ -12,7 +12,7 @@ is a task anyway. A file of one member is known by a search for the bytes with w
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,28 +35,30 @@ MEMBER: dict[Compression, re.Pattern[bytes]] = {
     "bz2": re.compile(rb"BZh[1-9]1AY&SY"),
 }
 LONGEST = 10  # bytes of such a beginning
+Look = Callable[[int, int], None]
 SHARE = 1 / 16  # of the input's bytes on disk, from which on a file is looked into
 
 
 def known_entries(
-    sources: Mapping[str, Source], files: Sequence[SourceFile], part_bytes: int, cache: Path, *, look: bool
+    sources: Mapping[str, Source], files: Sequence[SourceFile], part_bytes: int, cache: Path, look: Look | None
 ) -> dict[SourceFile, tuple[Entry, ...]]:
     """Return the places at which to cut those of ``files`` that it pays to look into; ``cache`` keeps them.
 
-    Without ``look`` nothing is read or written but ``cache``, and a file that it does not know is left out. A cache
-    that cannot be understood is built anew: it is never the truth.
+    ``look`` is told how many files of how many were looked into. Without it nothing is read or written but ``cache``,
+    and a file that this does not know is left out. A cache that cannot be understood is built anew: it is never the
+    truth.
     """
     total = sum(file.size for file in files)
     known = read_cache(cache)
     fresh = dict(known)
     found: dict[SourceFile, tuple[Entry, ...]] = {}
-    for file in files:
+    worth = [file for file in files if is_worth_entering(sources[file.source], file, total, part_bytes)]
+    for number, file in enumerate(worth):
         source = sources[file.source]
-        if not is_worth_entering(source, file, total, part_bytes):
-            continue
         settings = f"{part_bytes}:{file.format}:{source.maximum_bytes}"
         key = f"{settings}:{file.size}:{file.mtime_ns}:{file.path}"
-        if look and key not in fresh:
+        if look is not None and key not in fresh:
+            look(number, len(worth))
             fresh[key] = find_entries(source, file, part_bytes)
         if key in fresh:
             found[file] = fresh[key]
