@@ -432,8 +432,8 @@ def what_select(root: Path, asked: Mapping[str, Any]) -> tuple["Selected", ...]:
             plan = orjson.loads((root / folder / PLAN).read_bytes())
             rows = [Gain(**row) for row in plan["sources"]]
             size = plan["bytes_per_token"]
-            budget = f", {size:.3f} bytes a token" if size else ""
-            found.append(Selected(f"{name}: {plan['part']} by {plan['signal']}{budget}", rows, plan["groups"]))
+            counted = f", {size:.3f} bytes a token" if size else ""
+            found.append(Selected(f"{name}: {plan['part']} by {plan['signal']}{counted}", rows, plan["groups"]))
         if not found:
             raise UserError(f"{root}: has no stage 'select'; ask about a signal with --by and --keep")
         return tuple(found)
@@ -444,6 +444,8 @@ def what_select(root: Path, asked: Mapping[str, Any]) -> tuple["Selected", ...]:
     grouping = Grouping(step.per, tuple(step.edges))
     signals = [step.by, *([grouping.signal] if grouping.signal else [])]
     pool = read_pool(measured_at(root, signals), step.by, grouping)
+    if step.tokens is not None and step.bytes_per_token is None:
+        raise UserError("select: tokens: found no 'bytes_per_token', expected one; no text is read here to measure it")
     budget = step.bytes if step.tokens is None else int(step.tokens * (step.bytes_per_token or 0))
     chosen = choose_bands(pool, byte_budget(pool.bytes, step.keep, budget), step.part, step.quotas, step.epochs)
     rows = gains(pool, chosen, step.part, inverse=step.inverse)

@@ -163,7 +163,7 @@ def ridge(vectors: np.ndarray, ratings: np.ndarray, penalty: float) -> np.ndarra
 
 def fit_regression(
     folder: Path, examples: Path, encoder: Asset, settings: EncoderSettings, penalty: float, seed: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Write ``head.npy`` and ``report.json``: the head, and how well it rates a tenth of the examples, held out.
 
     A seeded hash of a text decides whether it is held out.
