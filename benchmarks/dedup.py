@@ -109,7 +109,7 @@ def ours(folder: Path, base: Path) -> Stored:
         CompareShingles("compare", "n"),
     ):
         head = chain.apply(stage, head)
-    find_clusters(folder, head, "n", order, 0.8)
+    find_clusters(folder, head, read_pairs(head, "n", 0.8), order)
     return head
 
 

@@ -103,6 +103,8 @@ def test_a_source_that_loses_more_than_its_allowance_stops_the_run(recipe: Path,
     write(tmp_path / "web.jsonl", [{"id": str(number), "text": prose(number % 40, 60)} for number in range(120)])
     with pytest.raises(UserError, match=r"source 'web' lost 80 of 120 documents \(66.7%\), the allowance is 50.0%"):
         command("run", str(recipe), "--runs", str(tmp_path / "runs"), "--workers", "1")
+    (folder,) = (tmp_path / "runs/small/stages").glob("*-deduplicate-*")
+    assert not (folder / "_manifest.json").exists()  # it does not count as done
     recipe.write_text(recipe.read_text().replace("{use: deduplicate}", "{use: deduplicate, allowance: {web: 0.7}}"))
     done = command("run", str(recipe), "--runs", str(tmp_path / "runs"), "--workers", "1", "--until", "deduplicate")
     assert done["ok"]

@@ -6,16 +6,19 @@ the last line of this list), clusters, which are fitted to the stored similariti
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tilth.corpus.chain import INDEX, Stored, open_chain
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset, GroupStage, Stage
-from tilth.corpus.store import file_digest
+from tilth.corpus.store import Manifest, file_digest
 from tilth.recipe.deduplication import (
     DeduplicateStep,
     NearRecipe,
@@ -42,11 +45,12 @@ FEWEST: Final = 100  # documents of a source below which its losses are no alarm
 
 def deduplicate(step: DeduplicateStep, sources: Sequence[str], fitting: "Fitting") -> list[Callable[[Stored], Stage]]:
     """Return what makes the stages of a step; ``sources`` are those of the recipe, in its order."""
-    if step.by == "text":
-        from tilth.filters.exact import ExactDuplicates
-
-        return [lambda head: ExactDuplicates(step.name, tuple(step.priority or sources))]
     prefer = preference(step, sources)
+    if step.by in ("text", "url"):
+        from tilth.filters.exact import ExactDuplicates, SameAddress
+
+        kind = ExactDuplicates if step.by == "text" else SameAddress
+        return [lambda head: kind(step.name, prefer)]
     if step.by == "words":
         from tilth.filters.dedup.same_words import SameWords
 
@@ -94,11 +98,12 @@ def near_stages(
     measure: Measure = "containment" if near.verify == "containment" else "jaccard"
 
     def build(folder: Path, head: Stored) -> None:
-        find_clusters(folder, head, name, prefer, near.threshold, compared=compared)
+        pairs = read_pairs(head, name, near.threshold, compared=compared, memory=fitting.memory)
+        find_clusters(folder, head, pairs, prefer)
         write_quality(
             folder,
             head,
-            read_pairs(head, name, compared=compared),
+            pairs,
             near.threshold,
             near.bands,
             near.rows,
@@ -146,21 +151,21 @@ def known(head: Stored, name: str, signatures: "Signatures", near: NearRecipe, f
     return RemoveKnown(f"{name}-known", signatures.signal, index, near.threshold, *shape)
 
 
-def check_losses(step: DeduplicateStep, stored: Stored) -> None:
+def check_losses(step: DeduplicateStep, entering: Manifest, leaving: Manifest, folder: Path) -> None:
     """Raise ``UserError`` where a source lost a larger share of its documents than the step allows.
 
-    Sources of fewer than ``FEWEST`` documents are let off.
+    ``entering`` and ``leaving`` are the stages before the step and so far in it, ``folder`` the latter's. Sources of
+    fewer than ``FEWEST`` documents are let off.
     """
-    account = stored.manifest.account
-    for source in sorted(account.dropped):
-        lost = sum(documents for documents, _ in account.dropped[source].values())
-        entered = lost + account.kept.get(source, [0, 0])[0]
+    kept = leaving.account.kept
+    for source, (entered, _) in sorted(entering.account.kept.items()):
+        lost = entered - kept.get(source, [0, 0])[0]
         allowed = step.allowance.get(source, 1.0) if isinstance(step.allowance, dict) else step.allowance
         if entered >= FEWEST and lost > allowed * entered:
             raise UserError(
                 f"stage '{step.name}': source '{source}' lost {lost:,} of {entered:,} documents "
                 f"({lost / entered:.1%}), the allowance is {allowed:.1%}; look at 'tilth clusters' and "
-                f"{stored.folder / 'drops'}, then raise 'allowance' or change the step"
+                f"{folder / 'drops'}, then raise 'allowance' or change the step"
             )
 
 
@@ -182,23 +187,27 @@ def deduplication_disk(recipe: Recipe, inputs: "Inputs", size: int) -> int:
     """Estimate the bytes of disk that deduplication needs beyond the texts, for input of ``size`` bytes of text.
 
     Signatures stay; of the spills only the largest counts, since each is gone before the next. How many documents there
-    are is estimated from a probe of the input.
+    are, and how many rows they key, is measured on a probe of the input; a stage that needs signals says it itself.
     """
     steps = [
         step for step in recipe.stages if isinstance(step, DeduplicateStep | RepeatedLinesStep | RepeatedPassagesStep)
     ]
     if not steps:
         return 0
-    documents = math.ceil(size / probe(inputs))
+    sample = probe(inputs)
+    looked_at = max(1, sum(int(pc.sum(batch.column("bytes")).as_py() or 0) for batch in sample))
+    documents = math.ceil(size * sum(batch.num_rows for batch in sample) / looked_at)
     kept, spills = 0, [0]
     sources = [source.name for source in recipe.sources]
     for step in steps:
         near = (step.near or NearRecipe()) if isinstance(step, DeduplicateStep) and step.by == "near" else None
         if near is not None:
             kept += documents * near.hashes * near.bits // 8
-        for make in planned(step, sources):
-            if isinstance(make, GroupStage):
-                spills.append(make.keyed_bytes(documents, size))
+        for stage in planned(step, sources):
+            if isinstance(stage, GroupStage) and stage.needs:
+                spills.append(stage.keyed_bytes(documents, size))
+            elif isinstance(stage, GroupStage):
+                spills.append(sum(stage.keys(batch).nbytes for batch in sample) * size // looked_at)
     return kept + max(spills)
 
 
@@ -212,22 +221,13 @@ def planned(step: "DeduplicateStep | RepeatedLinesStep | RepeatedPassagesStep", 
     return [make(NOWHERE) for make in near_stages(step.name, near, preference(step, sources), NOWHERE)[:-1]]
 
 
-def probe(inputs: "Inputs") -> float:
-    """Return the mean bytes of text of a document: from the first slice of every thousandth part, 0.1 % of the input.
-
-    Of every source one part at least is looked at.
-    """
+def probe(inputs: "Inputs") -> list[pa.RecordBatch]:
+    """Return the first slice of every thousandth part, 0.1 % of the input, and of the first part of every source."""
     from tilth.corpus.readers import read_part
 
     first = {part.source: part for part in reversed(inputs.parts)}
     chosen = [*first.values(), *(part for part in inputs.parts[PROBE_EVERY - 1 :: PROBE_EVERY])]
-    documents = size = 0
-    for part in chosen:
-        for chunk in read_part(inputs.sources, part):
-            documents += chunk.documents.num_rows
-            size += sum(chunk.documents.column("bytes").to_pylist())
-            break
-    return max(1.0, size / max(1, documents))
+    return [chunk.documents for part in chosen for chunk in islice(read_part(inputs.sources, part), 1)]
 
 
 def cluster_report(root: Path, count: int) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def plan(path: Path, runs: Path) -> dict[str, Any]:
         "bytes_in": inputs.bytes,
         "disk_needed": needed,
         "disk_free": free,
+        "memory": recipe.memory,
         "curves": curves(recipe),
         "steps": [{"name": name, "stored": found} for name, found in stored.items()],
         "reading": reading,
@@ -142,6 +143,7 @@ def plan_text(plan: dict[str, Any]) -> str:
     lines += [
         "",
         f"{plan['bytes_in'] / 1e6:,.1f} MB in, {plan['parts']} parts; "
-        f"disk: about {plan['disk_needed'] / 1e6:,.1f} MB needed, {plan['disk_free'] / 1e6:,.0f} MB free",
+        f"disk: about {plan['disk_needed'] / 1e6:,.1f} MB needed, {plan['disk_free'] / 1e6:,.0f} MB free; "
+        f"memory: at most {plan['memory'] / 1e6:,.0f} MB a process",
     ]
     return "\n".join(lines)

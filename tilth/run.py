@@ -104,7 +104,7 @@ class Run:
         check_settings(recipe)
         self.inputs = find_inputs(recipe, base)
         self.index = Index(recipe.name, seconds=known_seconds(root))
-        self.chain = Chain(self.root, engine, show.progress, dry)
+        self.chain = Chain(self.root, engine, show.progress, dry, recipe.memory)
         self.held_out: list[Stored] = []
         self.digests: dict[str, dict[str, str]] = {}
         self.reused: dict[str, bool] = {}
@@ -182,12 +182,11 @@ class Run:
 
     def _stages(self, step: Step) -> str:
         done = [self.head]
+        check = partial(check_losses, step, self.head.manifest) if isinstance(step, DeduplicateStep) else None
         for make in stages(step, self.recipe, self):
-            done.append(self.chain.apply(make(done[-1]), done[-1]))
+            done.append(self.chain.apply(make(done[-1]), done[-1], check=check))
         if isinstance(step, HoldOutStep):
             self.held_out.append(done[-1])
-        if isinstance(step, DeduplicateStep):
-            check_losses(step, done[-1])
         return self._advance(step.name, done[1:])
 
     def _advance(self, name: str, done: list[Stored]) -> str:
@@ -212,6 +211,11 @@ class Run:
     def folder(self) -> Path:
         """The folder of the recipe, which its paths start from."""
         return self.base
+
+    @property
+    def memory(self) -> int:
+        """How many bytes one process may take."""
+        return self.recipe.memory
 
     def fitted(self, kind: str, step: str, settings: Any, head: Stored, build: Callable[[Path], None]) -> Path:
         """Return the folder of what ``build`` wrote from ``settings`` and the documents of ``head``."""

@@ -34,6 +34,10 @@ class Fitting(Protocol):
         """The folder of the recipe, which its paths start from."""
 
     @property
+    def memory(self) -> int:
+        """How many bytes one process may take."""
+
+    @property
     def held_out(self) -> list[Stored]:
         """The stages so far that held documents out for evaluation."""
 

@@ -36,7 +36,8 @@ def _event_lines(event: Event) -> list[str]:
     lines += [f"{'':<18}   {name} = {value:.6g}" for name, value in event.signals.items()]
     for edit in event.edits:
         change = f"{edit['original']!r} -> {edit['replacement']!r}"
-        lines.append(f"{'':<18}   {edit['rule']} at {edit['start']}..{edit['end']}: {change}")
+        stays = f" ({edit['other']} keeps it)" if edit["other"] else ""
+        lines.append(f"{'':<18}   {edit['rule']} at {edit['start']}..{edit['end']}{stays}: {change}")
     return lines
 
 
@@ -59,7 +60,7 @@ def diff_text(story: Story) -> str:
             shown = f"{before}{change}{after}".encode("unicode_escape").decode() if not _plain(change) else None
             lines.append(f"  {edit['start']:>8}  {edit['rule']}: {shown or _one_line(before + change + after)}")
         try:
-            text = apply_edits(text, [Edit(**edit) for edit in event.edits])
+            text = apply_edits(text, [Edit(**{**edit, "other": None}) for edit in event.edits])
         except ValueError as error:
             raise UserError(f"{event.stage}: {error}; run the same command again to write it anew") from error
     if len(lines) == 2:

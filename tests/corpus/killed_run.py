@@ -12,10 +12,11 @@ from example_stages import CountPeers, StripSpaces
 from tilth.corpus.chain import locked
 from tilth.corpus.engines import engine
 from tilth.corpus.sources import Source
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
 SOURCES = [Source("farm", ("farm/*.jsonl",)), Source("web", ("web.jsonl",))]
-STAGES = [StripSpaces("strip", 0.01), ExactDuplicates("exact", ("farm",)), CountPeers("peers", 0.01)]
+STAGES = [StripSpaces("strip", 0.01), ExactDuplicates("exact", Preference(("farm",))), CountPeers("peers", 0.01)]
 
 
 def main() -> None:

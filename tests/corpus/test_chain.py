@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,9 +31,14 @@ from tilth.corpus.ledger import LedgerError
 from tilth.corpus.sources import Source
 from tilth.corpus.stage import Asset, Stage, fingerprint
 from tilth.corpus.store import Lineage, Manifest, part_name, temporary_name
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
-STAGES: tuple[Stage, ...] = (StripSpaces("strip"), DropShort("short", 3), ExactDuplicates("exact", ("farm",)))
+STAGES: tuple[Stage, ...] = (
+    StripSpaces("strip"),
+    DropShort("short", 3),
+    ExactDuplicates("exact", Preference(("farm",))),
+)
 
 
 def ran(engine: Recording) -> list[str]:
@@ -74,7 +79,7 @@ def test_a_finished_run_is_found_and_nothing_runs(place: Path, finished: tuple[P
     [
         ((StripSpaces("strip"), DropShort("short", 4), STAGES[2]), ["short", "exact"]),
         ((StripSpaces("strip"), DropShorter("short", 3), STAGES[2]), ["short", "exact"]),
-        ((StripSpaces("strip"), DropShort("short", 3), ExactDuplicates("exact", ("web",))), ["exact"]),
+        ((StripSpaces("strip"), DropShort("short", 3), ExactDuplicates("exact", Preference(("web",)))), ["exact"]),
         ((StripSpaces("strip"), DropShort("renamed", 3), STAGES[2]), ["renamed", "exact"]),
         ((StripSpaces("strip"), STAGES[2]), ["exact"]),
         ((DropShort("short", 3), STAGES[2]), ["short", "exact"]),
@@ -220,6 +225,24 @@ def test_a_stage_is_neither_map_nor_group_only_by_mistake(finished: tuple[Path, 
     chain = Chain(tmp_path, engine("local", 1))
     with pytest.raises(TypeError, match="neither a MapStage nor a GroupStage"):
         chain.apply(Stage("odd"), read(chain, finished[1], finished[0] / "in"))
+
+
+@dataclass(frozen=True)
+class Endless(CountPeers):
+    """Says that it spills more than any disk holds."""
+
+    def keyed_bytes(self, documents: int, size: int) -> int:
+        return 10**18
+
+
+def test_a_stage_that_spills_more_than_the_disk_holds_is_refused_before_it_begins(
+    finished: tuple[Path, list[Source]], tmp_path: Path
+) -> None:
+    chain = Chain(tmp_path, engine("local", 1))
+    head = read(chain, finished[1], finished[0] / "in")
+    with pytest.raises(UserError, match=r"stage 'endless': its rows need about 1,000,000,000.0 GB of disk in .* free"):
+        chain.apply(Endless("endless"), head)
+    assert not list(tmp_path.glob("stages/*-endless-*/*"))
 
 
 # reading

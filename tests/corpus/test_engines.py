@@ -17,7 +17,8 @@ from tilth.corpus.engines import Engine, engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.sources import Source
 from tilth.corpus.stage import GroupStage, Stage
-from tilth.corpus.tasks import GroupJob, MapTask
+from tilth.corpus.tasks import ROOM, GroupJob, MapTask
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
 HANG_SECONDS = 120
@@ -26,7 +27,7 @@ STAGES: tuple[Stage, ...] = (
     StripSpaces("strip"),
     CountVowels("vowels"),
     DropByVowels("few", 2),
-    ExactDuplicates("exact", ("web",)),
+    ExactDuplicates("exact", Preference(("web",))),
     CountPeers("peers"),
 )
 ENGINES = {"one worker": ("local", 1), "two workers": ("local", 2), "beam": ("beam", 1)}
@@ -105,13 +106,21 @@ def test_set_digests_do_not_depend_on_the_size_of_parts(
 
 
 def files_of_group(
-    stage: GroupStage, head: Stored, engine: Engine, folder: Path, partitions: int, order: Sequence[int]
+    stage: GroupStage,
+    head: Stored,
+    engine: Engine,
+    folder: Path,
+    partitions: int,
+    order: Sequence[int],
+    room: int = ROOM,
 ) -> Mapping[str, bytes]:
-    engine.group(GroupJob(stage, head.lineage, head.parts, partitions, folder, "f"), order)
+    engine.group(GroupJob(stage, head.lineage, head.parts, partitions, folder, "f", room), order)
     return bytes_below(folder)
 
 
-@pytest.mark.parametrize("stage", [ExactDuplicates("exact", ("web",)), CountPeers("peers")], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "stage", [ExactDuplicates("exact", Preference(("web",))), CountPeers("peers")], ids=lambda s: s.name
+)
 def test_groups_do_not_depend_on_partitions_or_the_order_of_parts(
     expected: tuple[Path, list[Stored]], any_engine: Engine, tmp_path: Path, stage: GroupStage
 ) -> None:
@@ -122,6 +131,20 @@ def test_groups_do_not_depend_on_partitions_or_the_order_of_parts(
     for partitions in (4, 7) if any_engine != engine("local", 2) else (7,):
         random.Random(partitions).shuffle(parts)
         assert files_of_group(stage, head, any_engine, tmp_path / str(partitions), partitions, parts) == one
+
+
+@pytest.mark.parametrize(
+    "stage", [ExactDuplicates("exact", Preference(("web",))), CountPeers("peers")], ids=lambda s: s.name
+)
+def test_groups_do_not_depend_on_the_memory_that_they_may_take(
+    expected: tuple[Path, list[Stored]], tmp_path: Path, stage: GroupStage
+) -> None:
+    head = expected[1][1]
+    parts = list(range(head.parts))
+    files = [
+        files_of_group(stage, head, engine("local", 1), tmp_path / str(room), 2, parts, room) for room in (ROOM, 300)
+    ]
+    assert files[0] == files[1]
 
 
 def test_maps_do_not_depend_on_the_order_of_parts(
@@ -164,7 +187,7 @@ def test_the_survivor_is_the_same_in_whatever_order_files_are_named(quick_engine
     for name, part in (("a", texts[:20]), ("b", texts[20:]), ("z", texts[10:30])):
         write_lines(tmp_path / f"in/{name}.jsonl", part)
     sources = [Source(name, (f"in/{name}.jsonl",)) for name in "abz"]
-    stages = [ExactDuplicates("exact", ("z", "a"))]
+    stages = [ExactDuplicates("exact", Preference(("z", "a")))]
     kept = [
         texts_of(run(tmp_path / str(order), tmp_path, picked, stages, quick_engine, 300)[-1])
         for order, picked in enumerate((sources, sources[::-1]))

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from example_chains import run
+from example_chains import batch_of, run, write_parts
 
 from tilth.corpus.chain import Stored
 from tilth.corpus.document import document_id
 from tilth.corpus.engines import engine
-from tilth.corpus.repeated import FILE
+from tilth.corpus.repeated import FILE, find_repeated
 from tilth.corpus.sources import Source
 from tilth.corpus.store import receipt_path
 
@@ -82,6 +82,15 @@ def test_whoever_is_killed_while_ids_are_told_apart_ends_with_the_same_documents
     assert documents(again) == expected
     assert again.manifest.account.set_digest == whole.manifest.account.set_digest
     assert again.manifest.description == whole.manifest.description
+
+
+def test_ids_are_found_in_any_memory(tmp_path: Path) -> None:
+    parts = [[batch_of(["loam"] * 40)], [batch_of(["seed"] * 3, first=10), batch_of(["worm"] * 50, first=12)]]
+    write_parts(tmp_path, parts)
+    found = find_repeated(tmp_path, 2)
+    assert (found.num_rows, sum(found.column("records").to_pylist())) == (30, 61)
+    rows = find_repeated(tmp_path, 2, memory=1000).sort_by("id")
+    assert rows.equals(found.sort_by("id"))
 
 
 def test_ids_that_are_unique_leave_no_trace(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_receipt_of_another_configuration_or_a_damaged_one_is_no_receipt(tmp_p
     assert read_receipt(tmp_path, 1, "written") is None
     path = receipt_path(tmp_path, 0)
     whole = path.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"null", b"[]", b'{"format": 1}'):
+    for damaged in (b"", whole[: len(whole) // 2], b"null", b"[]", b'{"format": 2}'):
         path.write_bytes(damaged)
         assert read_receipt(tmp_path, 0, "written") is None
 
@@ -352,7 +352,7 @@ def test_a_damaged_manifest_is_one_line_that_says_what_to_do(copied: tuple[Path,
     (folder,) = root.glob("stages/*-strip-*")
     path = folder / "_manifest.json"
     whole = path.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"[]", b'{"format": 1}'):
+    for damaged in (b"", whole[: len(whole) // 2], b"[]", b'{"format": 2}'):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"not a manifest of tilth .*; delete the folder") as caught:
             Manifest.read(folder)

@@ -18,6 +18,7 @@ from tilth.corpus.errors import UserError
 from tilth.corpus.stage import GroupStage
 from tilth.corpus.store import temporary_name
 from tilth.corpus.tasks import (
+    ROOM,
     GroupJob,
     clear_failures,
     failure_folder,
@@ -163,25 +164,27 @@ def test_a_reduction_does_not_depend_on_the_order_in_which_rows_arrived(stage, t
     assert reduced(stage, rows.take(pa.array(order, pa.int64()))) == reduced(stage, rows)
 
 
-@pytest.mark.parametrize("partitions", [1, 4, 7])
-def test_every_keyed_row_goes_to_one_partition_and_every_reduced_row_home(tmp_path: Path, partitions: int) -> None:
+@pytest.mark.parametrize(("partitions", "room"), [(1, ROOM), (4, ROOM), (4, 1), (7, 100)])
+def test_every_keyed_row_goes_to_one_partition_and_every_reduced_row_home(
+    tmp_path: Path, partitions: int, room: int
+) -> None:
     texts = [["loam seed", "worm"], ["seed"], [], ["worm rain worm", "loam", "rain"]]
     batches = [batch_of(part, first=100 * number) for number, part in enumerate(texts)]
     lineage = write_parts(tmp_path, [[batch] for batch in batches])
-    job = GroupJob(CountPeers("peers"), lineage, 4, partitions, tmp_path / "out", "f")
+    job = GroupJob(CountPeers("peers"), lineage, 4, partitions, tmp_path / "out", "f", room)
     gathered: dict[int, list[pa.Table]] = {}
     for part, batch in enumerate(batches):
-        keyed = dict(job.keyed(part))
-        assert all(rows.num_rows for rows in keyed.values())
-        assert sum(rows.num_rows for rows in keyed.values()) == sum(len(set(text.split())) for text in texts[part])
-        for number, rows in keyed.items():
+        keyed = [item for rows in job.keyed(part) for item in rows.items()]
+        assert all(rows.num_rows for _, rows in keyed)
+        assert sum(rows.num_rows for _, rows in keyed) == sum(len(set(text.split())) for text in texts[part])
+        for number, rows in keyed:
             assert set(partition_of(rows.column("key").combine_chunks(), partitions).tolist()) == {number}
             assert set(rows.column("id").to_pylist()) <= set(batch.column("id").to_pylist())
             gathered.setdefault(number, []).append(rows)
     home: dict[int, list[bytes]] = {}
     for tables in gathered.values():
         homes = []
-        for part, rows in job.reduced(tables[::-1]):
+        for part, rows in job.reduced_in_turns(lambda tables=tables: iter(tables[::-1])):  # type: ignore[misc]
             homes.append(part)
             assert set(rows.column("home").to_pylist()) == {part}
             home.setdefault(part, []).extend(rows.column("id").to_pylist())

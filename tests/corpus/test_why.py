@@ -13,6 +13,7 @@ from tilth.corpus.document import document_id
 from tilth.corpus.errors import UserError
 from tilth.corpus.sources import Source
 from tilth.corpus.why import Story, why
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
 LOAM, PLOUGH, SHH, WEB_LOAM, LATE = (
@@ -40,7 +41,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> list[Stored]:
         Source("farm", ("in/a.jsonl", "in/b.jsonl"), allowance=0.5),
         Source("web", ("in/web.jsonl",)),
     ]
-    stages = [StripSpaces("strip"), CountVowels("vowels"), DropByVowels("few", 1), ExactDuplicates("exact", ("farm",))]
+    stages = [
+        StripSpaces("strip"),
+        CountVowels("vowels"),
+        DropByVowels("few", 1),
+        ExactDuplicates("exact", Preference(("farm",))),
+    ]
     return run(folder / "run", folder, sources, stages)
 
 

@@ -89,6 +89,7 @@ def stored_run(request: pytest.FixtureRequest, tmp_path: object) -> object:
     from tilth.corpus.sources import Source, find_files, input_digests
     from tilth.corpus.splits import plan_parts
     from tilth.filters.apply_rules import ApplyRules
+    from tilth.filters.dedup.survivor import Preference
     from tilth.filters.exact import ExactDuplicates
     from tilth.filters.measure import Measure
 
@@ -105,7 +106,7 @@ def stored_run(request: pytest.FixtureRequest, tmp_path: object) -> object:
     chain = Chain(root / "run", engine("local", 1))
     stored = chain.read(sources, plan_parts(tuple(files), 1 << 20), digests)
     if request.param:
-        stored = chain.apply(ExactDuplicates("deduplicate", ("field", "garden")), stored)
+        stored = chain.apply(ExactDuplicates("deduplicate", Preference(("field", "garden"))), stored)
     stored = chain.apply(Measure("rules-signals", ("gopher.datatrove@1",)), stored)
     chain.apply(ApplyRules("rules", "gopher.datatrove@1"), stored)
     return chain.done

@@ -4,6 +4,7 @@ import pytest
 
 from tilth.corpus.chain import open_chain
 from tilth.corpus.document import document_id
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 from tilth.report import examples as module
 from tilth.report.examples import PER_RULE, PER_SOURCE, dropped_examples, kept_examples, unreadable_records
@@ -15,7 +16,7 @@ DUPLICATES = {
 
 
 def duplicates_run(make_run: Any, part_bytes: int = 1 << 20) -> Any:
-    return open_chain(make_run(DUPLICATES, [ExactDuplicates("deduplicate", ("books", "web"))], part_bytes))
+    return open_chain(make_run(DUPLICATES, [ExactDuplicates("deduplicate", Preference(("books", "web")))], part_bytes))
 
 
 def test_examples_are_the_smallest_ids_of_the_rule(make_run: Any) -> None:

@@ -1,6 +1,7 @@
 from typing import Any
 
 from tilth.corpus.chain import open_chain
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 from tilth.filters.hold_out import HoldOut
 from tilth.report.flows import rule_drops, source_flows, stage_flow
@@ -14,7 +15,7 @@ RECORDS = {
 
 def test_every_document_that_was_read_is_found_again(make_run: Any) -> None:
     chain = open_chain(
-        make_run(RECORDS, [ExactDuplicates("deduplicate", ("books", "web")), HoldOut("hold-out", 0.3, 1)])
+        make_run(RECORDS, [ExactDuplicates("deduplicate", Preference(("books", "web"))), HoldOut("hold-out", 0.3, 1)])
     )
     flows = source_flows(chain)
     assert {flow.source: flow.read.documents for flow in flows} == {"web": 42, "books": 21}
@@ -33,7 +34,7 @@ def test_held_out_documents_are_not_called_dropped(make_run: Any) -> None:
 
 
 def test_rules_add_up_to_what_the_sources_lost(make_run: Any) -> None:
-    chain = open_chain(make_run(RECORDS, [ExactDuplicates("deduplicate", ("books", "web"))]))
+    chain = open_chain(make_run(RECORDS, [ExactDuplicates("deduplicate", Preference(("books", "web")))]))
     rules = rule_drops(chain)
     assert [(drops.stage, drops.rule, drops.dropped.documents) for drops in rules] == [
         ("read", "unreadable", 2),

@@ -7,6 +7,7 @@ import pytest
 
 from tilth.corpus.chain import open_chain
 from tilth.corpus.errors import UserError
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 from tilth.filters.hold_out import HoldOut
 from tilth.report import write_report
@@ -15,7 +16,7 @@ RECORDS = {
     "web": [{"text": f"<script>alert({number % 7})</script>\u202e\x00 and more"} for number in range(20)] + ["{broken"],
     "books": [{"text": f"chapter {number}"} for number in range(20)],
 }
-STAGES = (ExactDuplicates("deduplicate", ("books", "web")), HoldOut("hold-out", 0.2, 1))
+STAGES = (ExactDuplicates("deduplicate", Preference(("books", "web"))), HoldOut("hold-out", 0.2, 1))
 
 
 def test_a_run_is_reported_with_its_own_numbers(make_run: Any) -> None:

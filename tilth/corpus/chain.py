@@ -8,6 +8,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,9 @@ from tilth.corpus.tasks import GroupJob, MapTask, clear_failures, raise_failure
 
 INDEX = "run.json"  # names the folders of a run
 READ_VERSION = 2  # raised when readers change what they bring
-PARTITION_BYTES = 200_000_000  # of keyed rows in one reduction, which takes about four times as much memory
+MEMORY = 2 << 30  # bytes that one process may take
+BASE = 400 << 20  # of these, what Python, Arrow, compiled kernels and a batch of texts take
+FOLD = 8  # memory of a reduction over the keyed rows that it is given, at most: seen 3 to 6
 
 Digests = Mapping[str, Mapping[str, str]]  # source -> relative name -> xxh3-128 of the file
 Progress = Callable[[str, int, int], None]  # stage, parts done, parts in all
@@ -115,12 +118,16 @@ class ReadTask:
 
 @dataclass(frozen=True)
 class Chain:
-    """Where stages are stored, what runs them, and who is told. A ``dry`` chain finds, and runs nothing."""
+    """Where stages are stored, what runs them, and who is told. A ``dry`` chain finds, and runs nothing.
+
+    ``memory`` is how many bytes one process may take; it decides how rows are spilled, never what comes out.
+    """
 
     root: Path
     engine: Engine
     progress: Progress = silent
     dry: bool = False
+    memory: int = MEMORY
     done: list[Stored] = field(default_factory=list)
 
     def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Digests) -> Stored:
@@ -159,7 +166,7 @@ class Chain:
             read_parts(missing, known)
             if not any(source.id for source in sources.values()):
                 return
-            while (found := find_repeated(folder, len(parts))).num_rows or known.num_rows:
+            while (found := find_repeated(folder, len(parts), self.memory)).num_rows or known.num_rows:
                 known = pa.concat_tables([known, found])
                 affected = parts_with(folder, len(parts), known.column("id").combine_chunks())
                 if not affected:
@@ -174,7 +181,7 @@ class Chain:
 
         def check(manifest: Manifest) -> None:
             if any(source.id for source in sources.values()):
-                check_identity(Stored(folder, manifest, Lineage(str(folder))))
+                check_identity(Stored(folder, manifest, Lineage(str(folder))), self.memory)
 
         manifest, reused = self._finish(folder, own, 0, description, "edits", (), len(parts), run, check)
         sizes: dict[str, int] = {}
@@ -185,30 +192,43 @@ class Chain:
         self.done.append(stored)
         return stored
 
-    def apply(self, stage: Stage, upstream: Stored) -> Stored:
-        """Run a stage over the documents that leave ``upstream``, or find it done."""
+    def apply(self, stage: Stage, upstream: Stored, *, check: Callable[[Manifest, Path], None] | None = None) -> Stored:
+        """Run a stage over the documents that leave ``upstream``, or find it done.
+
+        ``check`` is given what the stage did and its folder before it counts as done; what it raises leaves the parts
+        where they are, so that the same command with another allowance finds them.
+        """
         own = fingerprint(stage.describe(), upstream.manifest.fingerprint)
         index = upstream.manifest.index + 1
         folder = self._folder(index, stage.name, own)
 
         def run(missing: Sequence[int]) -> None:
+            if not missing:
+                return
             if isinstance(stage, MapStage):
                 self.engine.run([MapTask(stage, upstream.lineage, part, folder, own) for part in missing])
             elif isinstance(stage, GroupStage):
                 account = upstream.manifest.account
                 keyed = stage.keyed_bytes(account.documents_out, account.bytes_out)
-                partitions = max(4, math.ceil(keyed / PARTITION_BYTES))
-                job = GroupJob(stage, upstream.lineage, upstream.parts, partitions, folder, own)
-                self.engine.group(job, missing)
+                room = keyed_room(self.memory)
+                partitions = max(4, math.ceil(keyed / room))
+                check_disk(stage.name, folder, keyed)
+                self.engine.group(
+                    GroupJob(stage, upstream.lineage, upstream.parts, partitions, folder, own, room), missing
+                )
             else:
                 raise TypeError(f"{stage.name}: neither a MapStage nor a GroupStage")
 
-        def check(manifest: Manifest) -> None:
+        def checked(manifest: Manifest) -> None:
             _check_entered(manifest, upstream, folder)
+            if check is not None:
+                check(manifest, folder)
 
         manifest, reused = self._finish(
-            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run, check
+            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run, checked
         )
+        if check is not None and reused:  # the allowance may have become smaller
+            check(manifest, folder)
         lineage = upstream.lineage.after(folder, stage.effect.value, stage.measures)
         stored = Stored(folder, manifest, lineage, upstream, reused)
         self.done.append(stored)
@@ -261,6 +281,25 @@ class Chain:
         return manifest, False
 
 
+def keyed_room(memory: int) -> int:
+    """Return how many bytes of keyed rows a process with so much memory may hold at once."""
+    return max(1 << 20, (memory - BASE) // FOLD)
+
+
+def check_disk(name: str, folder: Path, keyed: int) -> None:
+    """Raise ``UserError`` where the rows that a group stage spills would not fit beside what the disk holds.
+
+    What was spilled before a run was killed counts as room.
+    """
+    spilled = sum(path.stat().st_size for path in folder.glob("spill-*/keys/*.arrow"))
+    free = shutil.disk_usage(folder.parents[1]).free
+    if keyed > free + spilled:
+        raise UserError(
+            f"stage '{name}': its rows need about {keyed / 1e9:,.1f} GB of disk in {folder.parents[1]}, "
+            f"{free / 1e9:,.1f} GB are free; free some or choose --runs on another disk"
+        )
+
+
 def _check_entered(manifest: Manifest, upstream: Stored, folder: Path) -> None:
     """Raise ``LedgerError`` unless what entered every part is what left the stage before; such a part is not kept."""
     for receipt, before in zip(manifest.receipts, upstream.manifest.receipts, strict=True):
@@ -304,9 +343,9 @@ def _first_detail(manifest: Manifest, folder: Path, source: str) -> str | None:
     return None
 
 
-def check_identity(stored: Stored) -> None:
+def check_identity(stored: Stored, memory: int = MEMORY) -> None:
     """Raise ``UserError`` where two documents still have one identity: the ledger could not tell them apart."""
-    for source, counts in repeated_by_source(find_repeated(stored.folder, stored.parts)).items():
+    for source, counts in repeated_by_source(find_repeated(stored.folder, stored.parts, memory)).items():
         raise UserError(
             f"source '{source}': {counts['ids']} ids are also made of another id and a place; name another field as "
             "the source's 'id', or leave 'id' out to identify records by their place"

@@ -50,6 +50,7 @@ EDIT = pa.schema(
         pa.field("replacement", pa.string(), nullable=False),
         pa.field("original", pa.string(), nullable=False),  # what stood there: originals can be restored
         pa.field("rule", pa.string(), nullable=False),
+        pa.field("other", ID),  # the document that keeps what was cut
     ]
 )
 

@@ -1,9 +1,10 @@
 """Ids that several records carry: counted, reported, and told apart by the records' places.
 
 A corpus of many crawls repeats ids, and a run that stops at the first helps nobody. So the parts are read as if every
-id were unique; then the driver looks for ids that occur twice (16 bytes of memory a document, and the time to sort
-them), and only the parts that hold such an id are read again, with the set of them. Every record with a repeated id,
-the first one too, is then known by id and place, so the outcome depends on no order: not of files, workers or engines.
+id were unique; then the driver looks for ids that occur twice (each turn a share of the ids, as many turns as the
+memory allowed asks for), and only the parts that hold such an id are read again, with the set of them. Every record
+with a repeated id, the first one too, is then known by id and place, so the outcome depends on no order: not of files,
+workers or engines.
 
 The set is stored before anything is read again. Whoever was killed in between finds it, and a part that was already
 mended is not taken for one whose ids were unique all along.
@@ -26,6 +27,7 @@ REPEATED = pa.schema(
     ]
 )
 FILE = "repeated.arrow"
+SORT_BYTES = 48  # of memory an id: twice itself, and its first half in order
 
 
 def read_repeated(folder: Path) -> pa.Table:
@@ -40,18 +42,19 @@ def write_repeated(folder: Path, rows: pa.Table) -> None:
         writer.commit()
 
 
-def find_repeated(folder: Path, parts: int) -> pa.Table:
-    """Return the ids that more than one document of a reading stage carries (schema REPEATED)."""
+def find_repeated(folder: Path, parts: int, memory: int = 2 << 30) -> pa.Table:
+    """Return the ids that more than one document of a reading stage carries (schema REPEATED).
+
+    Half of ``memory`` bytes are used, but for the ids that are found.
+    """
     lineage = Lineage(str(folder))
-    columns = [halves(batch.column("id")) for part in range(parts) for batch in lineage.read(part)]
-    ids = np.concatenate(columns) if columns else np.zeros((0, 2), np.uint64)
-    ids = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
-    new = np.flatnonzero(np.concatenate([[True], (ids[1:] != ids[:-1]).any(axis=1)])) if len(ids) else np.zeros(0, int)
-    records = np.diff(np.append(new, len(ids)))
-    many = records > 1
-    if not many.any():
+    documents = sum(batch.num_rows for part in range(parts) for batch in lineage.read(part))
+    turns = max(1, -(-documents * SORT_BYTES * 2 // memory))
+    several = [_several(lineage, parts, turn, turns) for turn in range(turns)]
+    ids, records = (np.concatenate(column) for column in zip(*several, strict=True))
+    if not len(ids):
         return REPEATED.empty_table()
-    found = pa.array([ids[place].tobytes() for place in new[many].tolist()], ID)
+    found = pa.array([one.tobytes() for one in ids], ID)
     sources: list[str | None] = [None] * len(found)
     for part in range(parts):
         for batch in lineage.read(part):
@@ -59,7 +62,23 @@ def find_repeated(folder: Path, parts: int) -> pa.Table:
             there = batch.column("source").filter(places.is_valid()).to_pylist()
             for place, source in zip(places.drop_null().to_pylist(), there, strict=True):
                 sources[place] = source
-    return pa.Table.from_arrays([found, pa.array(sources), pa.array(records[many])], schema=REPEATED)
+    return pa.Table.from_arrays([found, pa.array(sources), pa.array(records)], schema=REPEATED)
+
+
+def _several(lineage: Lineage, parts: int, turn: int, turns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the repeated ids of one turn (uint64 of shape (ids, 2)) and how many records carry each."""
+    columns = [np.zeros((0, 2), np.uint64)]
+    for part in range(parts):
+        for batch in lineage.read(part):
+            ids = halves(batch.column("id"))
+            columns.append(ids[ids[:, 0] % np.uint64(turns) == turn])
+    ids = np.concatenate(columns)
+    # two documents of a billion share their first eight bytes by chance; nearly all are told apart by them
+    same = np.sort(ids[:, 0])
+    same = np.unique(same[1:][same[1:] == same[:-1]])
+    ids = ids[np.isin(ids[:, 0], same)]
+    found, records = np.unique(ids, axis=0, return_counts=True)
+    return found[records > 1], records[records > 1]
 
 
 def parts_with(folder: Path, parts: int, ids: pa.Array) -> list[int]:

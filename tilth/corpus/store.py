@@ -29,7 +29,7 @@ from tilth.corpus.stage import Effect, Outcome
 
 DOCUMENTS, SIGNALS, DROPS, EDITS = ".", "signals", "drops", "edits"
 ALWAYS_READ = ("id", "source", "bytes", "digest")
-FORMAT = 1  # raised when the layout of a stage folder changes
+FORMAT = 2  # raised when the layout of a stage folder changes
 
 
 def part_name(part: int) -> str:
@@ -331,13 +331,12 @@ class Lineage:
         """
         names = [*ALWAYS_READ, *(column for column in columns if column not in ALWAYS_READ)]
         gone = self._dropped_ids(part)
-        measured = {name: self._signal(part, name) for name in needs}
+        measured = {name: _Measured(self._signal(part, name)) for name in needs}
         for batch in read_arrow(Path(self.text) / part_name(part), names):
             if gone is not None:
                 batch = batch.filter(pc.invert(pc.is_in(batch.column("id"), value_set=gone)))
-            for name, table in measured.items():
-                rows = pc.index_in(batch.column("id"), value_set=table.column("id").combine_chunks())
-                batch = batch.append_column(name, table.column(name).combine_chunks().take(rows))
+            for name, signal in measured.items():
+                batch = batch.append_column(name, signal.of(batch.column("id")))
             yield batch
 
     def _dropped_ids(self, part: int) -> pa.Array | None:
@@ -354,6 +353,25 @@ class Lineage:
             known = ", ".join(sorted(self.signals)) or "none"
             raise UserError(f"signal '{name}' was not measured before this stage (measured so far: {known})")
         return pa.Table.from_batches(list(read_arrow(Path(folder) / SIGNALS / part_name(part), ["id", name])))
+
+
+class _Measured:
+    """The values of a signal at one part, looked up by id.
+
+    Documents mostly come in the order in which they were measured. Then a slice is what is wanted, and comparing ids is
+    thirty times as fast as looking them up.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.ids, self.values = (column.combine_chunks() for column in table.columns)
+        self.next = 0
+
+    def of(self, ids: pa.Array) -> pa.Array:
+        """Return the values of these documents; null where there is none."""
+        start, self.next = self.next, self.next + len(ids)
+        if self.ids.slice(start, len(ids)).equals(ids):
+            return self.values.slice(start, len(ids))
+        return self.values.take(pc.index_in(ids, value_set=self.ids))
 
 
 def read_arrow(

@@ -6,18 +6,22 @@ on another machine, or after a crash, and the bytes are the same.
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tilth.corpus.document import halves
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import GroupStage, MapStage
 from tilth.corpus.store import Lineage, PartWriter, is_temporary, write_atomically
+
+ROOM: Final = 200_000_000  # bytes of keyed rows held at once; their reduction takes about five times as much
 
 
 class Task(Protocol):
@@ -63,8 +67,8 @@ class GroupJob:
     """A group stage over all parts, as three functions that any engine can string together.
 
     Keyed rows are cut into ``partitions`` by their key, so that whole groups meet; ``home`` is the part of the document
-    that a row speaks about, and brings the reduced rows back to it. The number of partitions bounds the memory of a
-    reduction and follows from the number of documents alone, never from the workers.
+    that a row speaks about, and brings the reduced rows back to it. The number of partitions follows from the number of
+    documents and the memory allowed, never from the workers. ``room`` is how many bytes of keyed rows are held at once.
     """
 
     stage: GroupStage
@@ -73,36 +77,60 @@ class GroupJob:
     partitions: int
     folder: Path
     fingerprint: str
+    room: int = ROOM
 
-    def keyed(self, part: int) -> Iterator[tuple[int, pa.Table]]:
-        """Yield (partition, rows) for the documents of a part: every non-empty partition once."""
-        batches = []
+    def keyed(self, part: int) -> Iterator[dict[int, pa.Table]]:
+        """Yield the keyed rows of a part by partition, those that are not empty, whenever ``room`` is full."""
+        held: list[pa.RecordBatch] = []
         for batch in self.lineage.read(part, self.stage.columns, self.stage.needs):
             rows = self.stage.keys(batch)
-            batches.append(rows.append_column("home", pa.array(np.full(rows.num_rows, part, np.int32))))
-        rows = pa.Table.from_batches(batches) if batches else None
-        if rows is None or rows.num_rows == 0:
-            return
+            if rows.num_rows:
+                held.append(rows.append_column("home", pa.array(np.full(rows.num_rows, part, np.int32))))
+            if sum(rows.nbytes for rows in held) > self.room:
+                yield self._cut(pa.Table.from_batches(held))
+                held = []
+        if held:
+            yield self._cut(pa.Table.from_batches(held))
+
+    def _cut(self, rows: pa.Table) -> dict[int, pa.Table]:
+        """Return rows by partition."""
         partition = partition_of(rows.column("key").combine_chunks(), self.partitions)
         order = np.argsort(partition, kind="stable")
-        bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1))
+        bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1)).tolist()
         rows = rows.take(pa.array(order))
-        for number in range(self.partitions):
-            start, end = int(bounds[number]), int(bounds[number + 1])
-            if end > start:
-                yield number, rows.slice(start, end - start).combine_chunks()
+        pairs = enumerate(pairwise(bounds))
+        return {
+            number: rows.slice(start, end - start).combine_chunks() for number, (start, end) in pairs if end > start
+        }
 
     def reduced(self, tables: Sequence[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
         """Reduce all rows of one partition; yield (home, rows) for every part that they speak about, ascending."""
-        if not tables:
+        yield from by_home([self.stage.reduce(sorted_by_key(pa.concat_tables(tables)))] if tables else [])
+
+    def reduced_in_turns(self, rows: Callable[[], Iterator[pa.Table]]) -> Iterator[tuple[int, pa.Table]]:
+        """Reduce what ``rows`` brings of one partition; where that is more than ``room``, read it again and again.
+
+        Every turn takes some of the keys, chosen by their first eight bytes. A single key is never cut.
+        """
+        size, tables = 0, list[pa.Table]()
+        for table in rows():
+            size += table.nbytes
+            tables = [*tables, table] if size <= self.room else []
+        turns = -(-size // self.room)
+        if turns <= 1:
+            yield from self.reduced(tables)
             return
-        rows = pa.concat_tables(tables)
-        rows = rows.sort_by([(name, "ascending") for name in rows.column_names]).combine_chunks()
-        result = self.stage.reduce(rows).sort_by([("home", "ascending"), ("id", "ascending")])
-        homes, starts = np.unique(result.column("home").to_numpy(), return_index=True)
-        bounds = [*starts.tolist(), result.num_rows]
-        for home, (start, end) in zip(homes.tolist(), pairwise(bounds), strict=True):
-            yield home, result.slice(start, end - start).combine_chunks()
+        results = []
+        for turn in range(turns):
+            tables = [table for whole in rows() if (table := self._of_turn(whole, turn, turns)).num_rows]
+            if tables:
+                results.append(self.stage.reduce(sorted_by_key(pa.concat_tables(tables))))
+        yield from by_home(results)
+
+    def _of_turn(self, rows: pa.Table, turn: int, turns: int) -> pa.Table:
+        """Return the rows whose key is for this turn."""
+        place = partition_of(rows.column("key").combine_chunks(), self.partitions * turns)
+        return rows.filter(pa.array(place // self.partitions == turn))
 
     def apply(self, part: int, tables: Sequence[pa.Table]) -> None:
         """Apply the reduced rows to the documents of a part and commit it."""
@@ -121,6 +149,35 @@ class GroupJob:
         keyed = self.stage.keys(batch)
         keyed = keyed.append_column("home", pa.array([], pa.int32()))
         return self.stage.reduce(pa.Table.from_batches([keyed]))
+
+
+def sorted_by_key(rows: pa.Table) -> pa.Table:
+    """Return rows sorted by all columns, the key first, in one chunk.
+
+    Most keys differ in their first eight bytes, which numpy sorts ten times as fast as Arrow sorts columns; what does
+    not is put in order by Arrow.
+    """
+    rows = rows.combine_chunks()
+    heads = halves(rows.column("key").combine_chunks())[:, 0].byteswap() if rows.num_rows else np.zeros(0, np.uint64)
+    order = np.argsort(heads)
+    same = heads[order][1:] == heads[order][:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same)) if rows.num_rows else np.zeros(0, np.int64)
+    if len(tied):
+        some = rows.take(pa.array(order[tied]))
+        within = pc.sort_indices(some, [(name, "ascending") for name in some.column_names]).to_numpy()
+        order[tied] = order[tied][within]
+    return rows.take(pa.array(order)).combine_chunks()
+
+
+def by_home(results: Sequence[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield (home, rows) for every part that reduced rows speak about, ascending, its rows sorted by id."""
+    if not results:
+        return
+    result = pa.concat_tables(results).sort_by([("home", "ascending"), ("id", "ascending")])
+    homes, starts = np.unique(result.column("home").to_numpy(), return_index=True)
+    bounds = [*starts.tolist(), result.num_rows]
+    for home, (start, end) in zip(homes.tolist(), pairwise(bounds), strict=True):
+        yield home, result.slice(start, end - start).combine_chunks()
 
 
 def partition_of(keys: pa.Array, partitions: int) -> np.ndarray:

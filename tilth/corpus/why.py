@@ -95,6 +95,7 @@ def _event(stored: Stored, part: int, identity: bytes) -> Event | None:
         signals = {key: value for key, value in row.items() if isinstance(value, int | float)}
     edits = [
         {key: value for key, value in row.items() if key != "id"}
+        | {"other": row["other"].hex() if row["other"] else None}
         for row in rows_of(stored.folder / EDITS / name, identity)
     ]
     for row in rows_of(stored.folder / DROPS / name, identity):

@@ -20,6 +20,7 @@ class Edit:
     replacement: str
     original: str
     rule: str
+    other: bytes | None = None  # the document that keeps what was cut
 
 
 def apply_edits(before: bytes, edits: Sequence[Edit]) -> bytes:
@@ -57,5 +58,6 @@ def edit_rows(ids: Sequence[bytes], edits: Sequence[Sequence[Edit]]) -> pa.Recor
         "replacement": [edit.replacement for _, edit in rows],
         "original": [edit.original for _, edit in rows],
         "rule": [edit.rule for _, edit in rows],
+        "other": [edit.other for _, edit in rows],
     }
     return pa.RecordBatch.from_arrays([pa.array(columns[item.name], item.type) for item in EDIT], schema=EDIT)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.document import EDIT, text_bytes, text_digests, utf8_buffers
+from tilth.corpus.document import EDIT, ID, text_bytes, text_digests, utf8_buffers
 from tilth.corpus.stage import Outcome
 from tilth.filters.kernel import kernel
 from tilth.filters.texts import Texts
@@ -91,6 +91,7 @@ def edit_columns(ids: pa.Array, before: Texts, spans: Spans) -> pa.RecordBatch:
         "replacement": texts.take(pa.array(spans.replacements)),
         "original": _strings(originals, sizes).cast(pa.string()),
         "rule": rules.cast(pa.string()),
+        "other": pa.nulls(len(spans), ID),
     }
     return pa.RecordBatch.from_arrays([columns[field.name] for field in EDIT], schema=EDIT)
 

@@ -52,8 +52,10 @@ class DeduplicateStep(SurvivorRecipe):
     """Of the documents that are the same, or nearly so, keep the best."""
 
     use: Literal["deduplicate"]
-    by: Literal["text", "words", "near"] = Field(
-        "text", description="what must be equal: every byte, the words whatever their case and marks, or nearly all"
+    by: Literal["text", "words", "url", "near"] = Field(
+        "text",
+        description="what must be equal: every byte, the words whatever their case and marks, the address, or nearly "
+        "all shingles",
     )
     name: Name = "deduplicate"
     near: NearRecipe | None = Field(None, description="settings of 'by: near'")

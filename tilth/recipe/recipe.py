@@ -82,6 +82,9 @@ class Recipe(Strict):
     name: Name = Field(description="the run folder is runs/NAME")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     part_size: Size = Field(64_000_000, ge=1024, le=2**31, description="bytes of input in one part, the unit of work")
+    memory: Size = Field(
+        2 << 30, ge=512 << 20, description="bytes that one process may take; rows that are compared spill to disk"
+    )
     sources: list[SourceRecipe] = Field(default_factory=list, min_length=1, description="what to read")
     tokens: str | None = Field(None, description="a folder of token shards to train on, in place of sources")
     stages: list[Step] = Field(default_factory=list)

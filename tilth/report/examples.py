@@ -107,10 +107,11 @@ def _texts(lineage: Lineage, chosen: Iterable[_Smallest]) -> dict[bytes, Excerpt
     for few in chosen:
         for part, row in few.rows:
             by_part.setdefault(part, set()).add(row["id"])
-    return {identity: text for part, ids in by_part.items() for identity, text in _texts_of(lineage, part, ids).items()}
+    return {identity: text for part, ids in by_part.items() for identity, text in texts_of(lineage, part, ids).items()}
 
 
-def _texts_of(lineage: Lineage, part: int, ids: Collection[bytes]) -> dict[bytes, Excerpt]:
+def texts_of(lineage: Lineage, part: int, ids: Collection[bytes]) -> dict[bytes, Excerpt]:
+    """Return the documents with these ids at a part as excerpts, by id."""
     found: dict[bytes, Excerpt] = {}
     wanted = pa.array(sorted(ids), ID)
     for batch in lineage.read(part, ["text"]):
@@ -136,7 +137,7 @@ def _survivors(stored: Stored, ids: Collection[bytes]) -> dict[bytes, Excerpt]:
             for identity in batch.column("id").filter(pc.is_in(batch.column("id"), value_set=wanted)).to_pylist()
         }
         if here:
-            found |= _texts_of(stored.lineage, receipt.part, here)
+            found |= texts_of(stored.lineage, receipt.part, here)
             missing -= here
     return found
 

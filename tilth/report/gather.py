@@ -12,6 +12,7 @@ import yaml
 from tilth.corpus.chain import open_chain
 from tilth.corpus.errors import UserError
 from tilth.report.distributions import distributions
+from tilth.report.duplicates import duplicates
 from tilth.report.evaluation import evaluation
 from tilth.report.examples import dropped_examples, kept_examples, unreadable_records
 from tilth.report.flows import rule_drops, rule_edits, source_flows, stage_flow, total
@@ -64,6 +65,7 @@ def gather(run_folder: Path) -> Report:
         recipe=recipe,
         versions=_versions(run_folder / LOCK, recipe) if recipe else {},
         selections=selections_compared(run_folder / COMPARISON) if (run_folder / COMPARISON).is_file() else None,
+        duplicates=duplicates(chain, run_folder, run),
     )
 
 

@@ -219,6 +219,70 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class SourceLoss:
+    """What a source lost to one rule that drops duplicates, and what of it had entered the stage."""
+
+    stage: str
+    rule: str
+    source: str
+    dropped: Amount
+    entered: Amount
+
+
+@dataclass(frozen=True)
+class Told:
+    """A measured share, its 95 % interval, and of how many it is."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A document of a cluster. Without a survivor it stays; the similarity is that with the survivor, if measured."""
+
+    document: Excerpt
+    survivor: str | None
+    similarity: float | None
+
+
+@dataclass(frozen=True)
+class DuplicateCluster:
+    """Documents that are joined by near pairs: how many of each source, how many go, the best few of them."""
+
+    size: int
+    removed: int
+    bytes: int
+    sources: Mapping[str, int]
+    sample: tuple[Duplicate, ...]
+
+
+@dataclass(frozen=True)
+class NearStep:
+    """A step that removes near-duplicates: what was compared, how good it was, the largest clusters first."""
+
+    name: str
+    threshold: float
+    measure: str
+    verified: bool  # every removal was compared by the measure itself
+    compared: int
+    near: int
+    precision: Told | None
+    recall: Told | None
+    clusters: tuple[DuplicateCluster, ...]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What duplicates cost every source, and the steps that removed near ones."""
+
+    losses: tuple[SourceLoss, ...]
+    near: tuple[NearStep, ...]
+
+
+@dataclass(frozen=True)
 class SelectionsCompared:
     """Selections side by side, and the beginnings of documents that one takes and another refuses, by id."""
 
@@ -251,6 +315,7 @@ class Report:
     recipe: str | None  # the text of the lock file
     versions: Mapping[str, str] = field(default_factory=dict)
     selections: SelectionsCompared | None = None
+    duplicates: Duplicates | None = None
 
     @property
     def read(self) -> Amount:

@@ -72,6 +72,7 @@ def sections(report: Report) -> list[tuple[str, str]]:
         ("stages", "Stages", True),
         ("sources", "Sources", True),
         ("rules", "Rules", report.rules),
+        ("duplicates", "Duplicates", report.duplicates),
         ("signals", "Signals", report.signals),
         ("scores", "Scores", report.scores),
         ("scorers", "Scorers", report.scorers),

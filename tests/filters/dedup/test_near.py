@@ -48,7 +48,7 @@ def near(
 
     def remove(head: Stored) -> RemoveDuplicates:
         folder.mkdir(parents=True, exist_ok=True)
-        find_clusters(folder, head, "n", order, threshold, compared=compared)
+        find_clusters(folder, head, read_pairs(head, "n", threshold, compared=compared), order)
         path = folder / REMOVALS
         return RemoveDuplicates("near", Asset(str(path), file_digest(path)), threshold)
 
@@ -107,6 +107,13 @@ def corpus(seed: int, families: int = 25) -> dict[str, list[Record]]:
     for number, (source, text) in enumerate(rows):
         out[source].append({"id": str(number), "text": text, "date": f"20{number % 24:02d}"})
     return out
+
+
+def test_pairs_that_need_more_memory_than_allowed_are_refused_with_a_reason(run_stages: Run, tmp_path: Path) -> None:
+    stored = run_stages(corpus(1, 20), near(tmp_path / "clusters"))
+    assert len(read_pairs(stored.upstream, "n", 0.8, memory=100_000)) > 5  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"near pairs needs more than .* GB in one process; raise 'memory'"):
+        read_pairs(stored.upstream, "n", 0.8, memory=1000)  # type: ignore[arg-type]
 
 
 def test_every_removal_names_a_survivor_and_their_true_similarity(run_stages: Run, tmp_path: Path) -> None:

@@ -96,11 +96,12 @@ class Key(beam.DoFn):
         self.job = job
 
     def process(self, element: int) -> Iterator[tuple[int, bytes]]:
-        """Yield every non-empty partition of the part."""
+        """Yield every non-empty partition of the part, more than once where they are large."""
         found: list[tuple[int, bytes]] = []
 
         def work() -> None:
-            found.extend((number, to_bytes(rows)) for number, rows in self.job.keyed(element))
+            for keyed in self.job.keyed(element):
+                found.extend((number, to_bytes(rows)) for number, rows in keyed.items())
 
         run_task(_Step(self.job, f"{self.job.stage.name} keys of part {element}", work))
         yield from found

@@ -4,14 +4,15 @@ datatrove's own completion markers are not used: they know neither configuration
 when a worker is killed (by the kernel's out-of-memory killer, say), so a watchdog follows the workers and ends the run
 with one line instead.
 
-A group is a hash-partitioned spill: one Arrow file a part with one record batch a partition, one reduction a partition,
-then one application a part. Spill files are committed by rename like everything else, so a killed run goes on where it
-was.
+A group is a hash-partitioned spill: one Arrow file a part with one record batch a partition (several, where the rows of
+a part are more than may be held at once), one reduction a partition, then one application a part. Spill files are
+committed by rename like everything else, so a killed run goes on where it was.
 """
 
 import contextlib
 import ctypes
 import functools
+import itertools
 import os
 import pickle
 import shutil
@@ -75,7 +76,7 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class SpillTask:
-    """Write the keyed rows of a part: one record batch a partition, empty ones too."""
+    """Write the keyed rows of a part: one record batch a partition, empty ones too, and so again for every round."""
 
     job: GroupJob
     part: int
@@ -98,12 +99,14 @@ class SpillTask:
 
     def run(self) -> None:
         """Key the documents and commit."""
-        keyed = dict(self.job.keyed(self.part))
-        schema = next(iter(keyed.values())).schema if keyed else pa.schema([])
+        rounds = self.job.keyed(self.part)
+        first = next(rounds, {})
+        schema = next(iter(first.values())).schema if first else pa.schema([])
+        empty = pa.RecordBatch.from_pylist([], schema=schema)
         with ArrowWriter(self.path, schema) as writer:
-            for number in range(self.job.partitions if keyed else 0):
-                rows = keyed.get(number, schema.empty_table())
-                writer.write(rows.to_batches()[0] if rows.num_rows else pa.RecordBatch.from_pylist([], schema=schema))
+            for keyed in itertools.chain([first] if first else [], rounds):
+                for number in range(self.job.partitions):
+                    writer.write(keyed[number].to_batches()[0] if number in keyed else empty)
             writer.commit()
 
 
@@ -132,18 +135,21 @@ class ReduceTask:
 
     def run(self) -> None:
         """Gather the partition from every spill file, reduce it, commit."""
-        tables = []
-        for part in range(self.job.parts):
-            with pa.memory_map(str(SpillTask(self.job, part, self.spill).path)) as source:
-                reader = pa.ipc.open_file(source)
-                if reader.num_record_batches:
-                    tables.append(pa.Table.from_batches([reader.get_batch(self.number)]))
-        homes = dict(self.job.reduced([table for table in tables if table.num_rows]))
+        homes = dict(self.job.reduced_in_turns(self._rows))
         schema = next(iter(homes.values())).schema if homes else pa.schema([])
         with ArrowWriter(self.path, schema) as writer:
             for rows in homes.values():
                 writer.write(rows.to_batches()[0])  # the only one: reduced rows come in one chunk
             writer.commit()
+
+    def _rows(self) -> Iterator[pa.Table]:
+        """Yield the rows of the partition, from every round of every spill file."""
+        for part in range(self.job.parts):
+            with pa.memory_map(str(SpillTask(self.job, part, self.spill).path)) as source:
+                reader = pa.ipc.open_file(source)
+                for place in range(self.number, reader.num_record_batches, self.job.partitions):
+                    if (batch := reader.get_batch(place)).num_rows:
+                        yield pa.Table.from_batches([batch])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ stays was measured and reaches the threshold; otherwise it stays, and may let ot
 survivor and the similarity with it, and no chain takes what is not like its end. Connected components are still
 found: they are the clusters that are listed, and the size that tells a template from a duplicate.
 
-This runs in the driver over pairs of documents that share a band: 36 bytes a pair, 40 bytes a document among them.
+This runs in one process, over the pairs that reach the threshold. Where these need more memory than is allowed, the run
+stops and says how much.
 """
 
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.chain import Stored
+from tilth.corpus.chain import MEMORY, Stored
 from tilth.corpus.document import ID
 from tilth.corpus.errors import UserError
 from tilth.corpus.store import temporary_name
 from tilth.filters.dedup.survivor import Preference
 from tilth.filters.kernel import kernel
 
+PAIR_BYTES: Final = 300  # of memory a near pair: measured 240 where every document is in one
 REMOVALS: Final = "removals.arrow"  # sorted by id, not compressed: every worker maps the same pages
 MEMBERS: Final = "members.arrow"  # all documents of all clusters, the largest cluster first
 
@@ -47,42 +49,56 @@ _MEMBER = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Compared pairs: ids as S16 (16 bytes), ``similarity`` float64, NaN where nothing was compared."""
+    """Pairs that reach a threshold: ids as S16 (16 bytes), ``similarity`` float64, NaN where nothing was compared.
+
+    ``candidates`` says how many pairs there were at any similarity.
+    """
 
     document: Ids
     hub: Ids
     similarity: npt.NDArray[np.float64]
+    candidates: int
 
     def __len__(self) -> int:
         return len(self.similarity)
 
-    def at_least(self, threshold: float) -> "Pairs":
-        """Return the pairs that reach the threshold, and those that were never compared."""
-        near = ~(self.similarity < threshold)
-        return Pairs(self.document[near], self.hub[near], self.similarity[near])
 
+def read_pairs(
+    head: Stored, prefix: str, threshold: float = 0.0, *, compared: bool = True, memory: int = MEMORY
+) -> Pairs:
+    """Return the pairs of a stored comparison that reach a threshold, or all candidates where none was made.
 
-def read_pairs(head: Stored, prefix: str, *, compared: bool = True) -> Pairs:
-    """Return the pairs of a stored comparison, or the candidates themselves where none was made."""
+    Raises ``UserError`` where they need more than ``memory`` bytes to be decided.
+    """
     lists = [f"{prefix}.compared", f"{prefix}.similarity"] if compared else [f"{prefix}.hubs"]
     documents: list[np.ndarray] = [np.zeros(0, "S16")]
     hubs: list[np.ndarray] = [np.zeros(0, "S16")]
     similarities: list[np.ndarray] = [np.zeros(0)]
+    candidates = near_pairs = 0
     for part in range(head.parts):
         for batch in head.lineage.read(part, needs=lists):
             column = batch.column(lists[0])
-            parent = pc.list_parent_indices(column)
-            documents.append(as_bytes(batch.column("id").take(parent)))
-            hubs.append(as_bytes(pc.list_flatten(column)))
+            document = as_bytes(batch.column("id").take(pc.list_parent_indices(column)))
+            hub = as_bytes(pc.list_flatten(column))
             if compared:
-                similarities.append(pc.list_flatten(batch.column(lists[1])).to_numpy(zero_copy_only=False))
+                similarity = pc.list_flatten(batch.column(lists[1])).to_numpy(zero_copy_only=False)
+                near = similarity >= threshold
+                candidates += len(near)
             else:
-                similarities.append(np.full(len(parent), np.nan))
-    pairs = Pairs(np.concatenate(documents), np.concatenate(hubs), np.concatenate(similarities))
-    if compared:
-        return pairs
-    apart = pairs.document != pairs.hub  # a hub names itself
-    return Pairs(pairs.document[apart], pairs.hub[apart], pairs.similarity[apart])
+                similarity = np.full(len(hub), np.nan)
+                near = document != hub  # a hub names itself
+                candidates += int(near.sum())
+            documents.append(document[near])
+            hubs.append(hub[near])
+            similarities.append(similarity[near])
+            near_pairs += int(near.sum())
+            if near_pairs * PAIR_BYTES > memory:
+                raise UserError(
+                    f"{head.folder}: deciding over more than {near_pairs:,} near pairs needs more than "
+                    f"{near_pairs * PAIR_BYTES / 1e9:,.1f} GB in one process; raise 'memory' in the recipe, or "
+                    "remove exact duplicates first ('use: deduplicate')"
+                )
+    return Pairs(np.concatenate(documents), np.concatenate(hubs), np.concatenate(similarities), candidates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +158,8 @@ def _decide(
         cluster[document] = cluster[cluster[document]]
 
 
-def find_clusters(
-    folder: Path, head: Stored, prefix: str, preference: Preference, threshold: float, *, compared: bool = True
-) -> None:
-    """Write ``removals.arrow`` and ``members.arrow`` from the similarities that are stored at ``head``."""
-    pairs = read_pairs(head, prefix, compared=compared).at_least(threshold)
+def find_clusters(folder: Path, head: Stored, pairs: Pairs, preference: Preference) -> None:
+    """Write ``removals.arrow`` and ``members.arrow`` from the pairs that were read at ``head``."""
     named = np.unique(np.concatenate([pairs.document, pairs.hub]))
     known = _known(head, named, preference)
     by_order = np.lexsort((as_bytes(known.column("id")), as_bytes(known.column("order"))))

@@ -90,7 +90,7 @@ class RepeatedPassages(GroupStage):
     n: int = 50
     preference: Preference = ANY
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     effect: ClassVar[Effect] = Effect.EDITS
     columns: ClassVar[tuple[str, ...]] = tuple(DOCUMENT.names)
 

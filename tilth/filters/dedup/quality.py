@@ -80,17 +80,19 @@ def write_quality(
     verified: bool,
     seed: int,
 ) -> None:
-    """Write ``quality.json`` beside the removals of ``find_clusters``; ``verified``: by the measure itself, exactly."""
-    near = pairs.at_least(threshold)
+    """Write ``quality.json`` beside the removals of ``find_clusters``, whose ``pairs`` these are.
+
+    ``verified``: they were compared by the measure itself, exactly.
+    """
     again = read_again(folder, head, shingling, measure, seed)
-    known = near.similarity[~np.isnan(near.similarity)]
+    known = pairs.similarity[~np.isnan(pairs.similarity)]
     told: dict[str, Any] = {
         "threshold": threshold,
         "measure": measure,
         "verified": verified,
-        "compared": len(pairs),
-        "near": len(near),
-        "candidates_that_are_near": _plain(share(len(near), len(pairs))) if verified else None,
+        "compared": pairs.candidates,
+        "near": len(pairs),
+        "candidates_that_are_near": _plain(share(len(pairs), pairs.candidates)) if verified else None,
         "precision": _plain(share(int((again >= threshold).sum()), len(again))),
         "sampled_similarities": [round(float(value), 6) for value in np.sort(again)],
         "recall": _plain(recall(known, bands, rows)) if verified and measure == "jaccard" else None,

@@ -35,7 +35,7 @@ class RepeatedLines(GroupStage):
     minimum_words: int = 10
     preference: Preference = ANY
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     effect: ClassVar[Effect] = Effect.EDITS
     columns: ClassVar[tuple[str, ...]] = tuple(DOCUMENT.names)
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from tilth.corpus.document import ID, halves, text_bytes, text_digests, utf8_buffers
 from tilth.corpus.stage import Outcome, drop_rows
+from tilth.filters.dedup.clusters import as_bytes
 from tilth.filters.edits import Edit, apply_edits, edit_rows
 from tilth.filters.kernel import kernel
 
@@ -87,7 +88,10 @@ def keyed_windows(
 
 
 def repeated(rows: pa.Table) -> pa.Table:
-    """Return the windows that stand more than once: (id, home, start, keep), ``keep`` for the one that stays."""
+    """Return the windows that stand more than once: (id, home, start, keep, keeper).
+
+    ``keep`` is true for the one that stays, ``keeper`` the id of its document.
+    """
     keys = halves(rows.column("key").combine_chunks()) if rows.num_rows else np.zeros((0, 2), np.uint64)
     new = np.ones(len(keys), bool)
     new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
@@ -95,13 +99,16 @@ def repeated(rows: pa.Table) -> pa.Table:
     order = [(name, "ascending") for name in ("key", "order", "id", "start")]
     rows = rows.filter(pa.array(several)).sort_by(order)
     # rows of one key stand together before and after the sort
-    return rows.select(["id", "home", "start"]).append_column("keep", pa.array(new[several]))
+    keep = new[several]
+    keeper = rows.column("id").take(pa.array(np.flatnonzero(keep)[np.cumsum(keep) - 1], pa.int64()))
+    return rows.select(["id", "home", "start"]).append_column("keep", pa.array(keep)).append_column("keeper", keeper)
 
 
 def cut(batch: pa.RecordBatch, rows: pa.Table, spans: Spans, n: int, stage: str, rule: str) -> Outcome:
     """Cut the windows that go out of the texts; a document of which nothing but white space is left is dropped.
 
-    ``rows`` are those of ``repeated`` about the batch's documents (and maybe of others); ``spans`` its units.
+    ``rows`` are those of ``repeated`` about the batch's documents (and maybe of others); ``spans`` its units. Every
+    edit names the document that keeps what it cuts, a drop the one that keeps most of it.
     """
     place = pc.index_in(rows.column("id").combine_chunks(), value_set=batch.column("id"))
     mine = np.flatnonzero(pc.is_valid(place).to_numpy(zero_copy_only=False))
@@ -111,22 +118,37 @@ def cut(batch: pa.RecordBatch, rows: pa.Table, spans: Spans, n: int, stage: str,
     data, offsets = utf8_buffers(batch.column("text"))
     by_document = np.argsort(document, kind="stable")
     document, start, keep = document[by_document], start[by_document], keep[by_document]
+    keeper = rows.column("keeper").combine_chunks().take(pa.array(mine[by_document]))
     bounds = np.flatnonzero(np.diff(document, prepend=-1, append=-1))
     edits: dict[int, list[Edit]] = {}
     for low, high in pairwise(bounds.tolist()):
         row = int(document[low])
         begin, end = int(spans.rows[row]), int(spans.rows[row + 1])
-        gone = _covered(start[low:high][~keep[low:high]], n, end - begin)
+        going = low + np.flatnonzero(~keep[low:high])
+        gone = _covered(start[going], n, end - begin)
         gone &= ~_covered(start[low:high][keep[low:high]], n, end - begin)
-        edges = np.flatnonzero(np.diff(gone.astype(np.int8), prepend=0, append=0)).tolist()
+        if not gone.any():
+            continue
+        # a unit's keeper is that of the first window that takes it
+        names, code = np.unique(as_bytes(keeper.take(pa.array(going))), return_inverse=True)
+        by_start = np.argsort(start[going], kind="stable")
+        first = np.searchsorted(start[going][by_start], np.arange(end - begin) - n + 1)
+        label = np.where(gone, code[by_start][np.minimum(first, len(going) - 1)], -1)
+        edges = np.flatnonzero(np.diff(label, prepend=-1, append=-1)).tolist()
         whole = [*(spans.starts[begin:end] - offsets[row]).tolist(), int(offsets[row + 1] - offsets[row])]
         text = data[offsets[row] : offsets[row + 1]].tobytes()
-        found = [
-            Edit(whole[one], whole[other], "", text[whole[one] : whole[other]].decode(), rule)
-            for one, other in zip(edges[::2], edges[1::2], strict=True)
+        edits[row] = [
+            Edit(
+                whole[one],
+                whole[other],
+                "",
+                text[whole[one] : whole[other]].decode(),
+                rule,
+                names[label[one]].ljust(16, b"\0"),
+            )
+            for one, other in pairwise(edges)
+            if label[one] >= 0
         ]
-        if found:
-            edits[row] = found
     return edited(batch, edits, stage, rule)
 
 
@@ -148,7 +170,8 @@ def edited(batch: pa.RecordBatch, edits: dict[int, list[Edit]], stage: str, rule
     kept = replaced(batch, changed, [after[row] for row in changed]).filter(pa.array(~empty))
     size = batch.column("bytes").to_numpy()
     shares = [sum(edit.end - edit.start for edit in edits[row]) / size[row] for row in np.flatnonzero(empty).tolist()]
-    drops = drop_rows(batch, empty, stage, rule, value=pa.array(shares, pa.float64()))
+    most = [max(edits[row], key=lambda edit: edit.end - edit.start).other for row in np.flatnonzero(empty).tolist()]
+    drops = drop_rows(batch, empty, stage, rule, value=pa.array(shares, pa.float64()), other=pa.array(most, ID))
     ids = [batch.column("id")[row].as_py() for row in changed]
     return Outcome(kept, drops, edit_rows(ids, [edits[row] for row in changed]))
 
