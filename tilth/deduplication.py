@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CLUSTERS: Final = "clusters"  # the folder of what is fitted, and its key in run.json
 KNOWN: Final = "known"  # likewise, of the indexes of earlier runs
+KNOWN_TEXTS: Final = "known-texts"  # and of the shingles of those of their documents that are compared
 SHOWN: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # similarities at which a curve is told
 PROBE_EVERY: Final = 1000  # parts
 NOWHERE: Any = None  # what is fitted, where nothing is
@@ -122,7 +123,7 @@ def near_stages(
     signatures = Signatures(f"{name}-signatures", signal, shingling, near.hashes, near.bits)
     make: list[Callable[[Stored], Stage]] = [lambda head: signatures]
     if near.against:
-        make.append(lambda head: known(head, name, signatures, near, fitting))
+        make += known_stages(name, signatures, near, measure, fitting)
     make.append(
         lambda head: Candidates(f"{name}-candidates", name, signal, prefer, near.bands, near.rows, near.bits, near.hubs)
     )
@@ -133,22 +134,58 @@ def near_stages(
     return [*make, remove]
 
 
-def known(head: Stored, name: str, signatures: "Signatures", near: NearRecipe, fitting: "Fitting") -> Stage:
-    """Return the stage that removes what earlier runs hold. Raises ``UserError`` where one cannot be compared with."""
-    from tilth.filters.dedup.known import RemoveKnown, known_digest, signature_stage, write_known
+def known_stages(
+    name: str, signatures: "Signatures", near: NearRecipe, measure: "Measure", fitting: "Fitting"
+) -> list[Callable[[Stored], Stage]]:
+    """Return what makes the stages that remove what earlier runs hold.
 
-    ends = [signature_stage(open_chain(fitting.folder / path), signatures.describe()) for path in near.against]
-    settings = {
-        "ends": [(stored.manifest.fingerprint, signal) for stored, signal in ends],
-        "bands": near.bands,
-        "rows": near.rows,
-    }
-    folder = fitting.fitted(
-        KNOWN, name, settings, head, lambda place: write_known(place, ends, near.bands, near.rows, near.bits)
+    They raise ``UserError`` where a run cannot be compared with. Pairs are compared exactly where the earlier texts are
+    at hand and ``verify`` asks for it, else by their signatures.
+    """
+    from tilth.filters.dedup.known import (
+        SHINGLES,
+        FindKnown,
+        RemoveKnown,
+        known_digest,
+        signature_stage,
+        texts_at_hand,
+        write_known,
+        write_known_shingles,
     )
-    index = Asset(str(folder), known_digest(folder))
-    shape = (near.bands, near.rows, near.bits, near.hubs)
-    return RemoveKnown(f"{name}-known", signatures.signal, index, near.threshold, *shape)
+
+    indexes: list[Asset] = []
+
+    def ends() -> list[tuple[Stored, str]]:
+        return [signature_stage(open_chain(fitting.folder / path), signatures.describe()) for path in near.against]
+
+    def find(head: Stored) -> Stage:
+        earlier = ends()
+        fingerprints = [(stored.manifest.fingerprint, signal) for stored, signal in earlier]
+        settings = {"ends": fingerprints, "bands": near.bands, "rows": near.rows}
+        folder = fitting.fitted(
+            KNOWN, name, settings, head, lambda place: write_known(place, earlier, near.bands, near.rows, near.bits)
+        )
+        indexes.append(Asset(str(folder), known_digest(folder)))
+        shape = (near.bands, near.rows, near.bits, near.hubs)
+        return FindKnown(f"{name}-known-candidates", name, signatures.signal, indexes[-1], *shape)
+
+    def remove(head: Stored) -> Stage:
+        earlier = ends()
+        shingles = None
+        if near.verify in ("jaccard", "containment") and texts_at_hand(earlier):
+            folder = fitting.fitted(
+                KNOWN_TEXTS,
+                name,
+                {},
+                head,
+                lambda place: write_known_shingles(place, head, name, indexes[-1], earlier, signatures.shingling),
+            )
+            shingles = Asset(str(folder / SHINGLES), file_digest(folder / SHINGLES))
+        return RemoveKnown(
+            f"{name}-known", name, indexes[-1], near.threshold, shingles, signatures.shingling, measure, near.bands
+        )
+
+    return [find, remove]
 
 
 def check_losses(step: DeduplicateStep, entering: Manifest, leaving: Manifest, folder: Path) -> None:

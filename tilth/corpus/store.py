@@ -159,15 +159,18 @@ class ArrowWriter:
         """Append a batch."""
         self.writer.write(batch)
 
-    def commit(self) -> FileRecord:
-        """Flush to the disk, take the final name, return size and digest."""
+    def finish(self) -> None:
+        """Flush to the disk and take the final name."""
         self.writer.close()
         self.stream.flush()
         os.fsync(self.stream.fileno())
         self.stream.close()
-        record = FileRecord(self.temporary.stat().st_size, file_digest(self.temporary))
         self.temporary.replace(self.path)
-        return record
+
+    def commit(self) -> FileRecord:
+        """Finish the file; return size and digest."""
+        self.finish()
+        return FileRecord(self.path.stat().st_size, file_digest(self.path))
 
     def abandon(self) -> None:
         """Leave nothing behind."""

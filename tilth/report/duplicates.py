@@ -73,7 +73,7 @@ def _cluster(cluster: Cluster, texts: Mapping[bytes, Excerpt]) -> DuplicateClust
     shown = tuple(
         Duplicate(texts[identity], row["survivor"], row["similarity"])
         for row in cluster.sample
-        if (identity := bytes.fromhex(str(row["id"]))) in texts
+        if (identity := bytes.fromhex(row["id"])) in texts
     )
     return DuplicateCluster(cluster.size, cluster.removed, cluster.bytes, dict(cluster.sources), shown)
 
@@ -83,7 +83,7 @@ def _texts(stored: Stored, clusters: Sequence[Cluster]) -> dict[bytes, Excerpt]:
     by_part: dict[int, set[bytes]] = {}
     for cluster in clusters:
         for row in cluster.sample:
-            by_part.setdefault(int(str(row["part"])), set()).add(bytes.fromhex(str(row["id"])))
+            by_part.setdefault(row["part"], set()).add(bytes.fromhex(row["id"]))
     return {
         identity: text
         for part, ids in sorted(by_part.items())

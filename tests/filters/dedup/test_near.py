@@ -1,14 +1,13 @@
 """Near-deduplication as a whole: what goes, for whom, and that order, parts, workers and engines do not matter."""
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from copies import Record, changed, prose
+from copies import Record, changed, prose, similarity
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,15 +80,6 @@ def texts(stored: Stored) -> dict[bytes, str]:
         for batch in stored.entering.read(part, ["text"])
         for row in batch.to_pylist()
     }
-
-
-def similarity(one: str, other: str) -> float:
-    """Return the Jaccard similarity of word 5-grams, the slow way."""
-    sets = []
-    for text in (one, other):
-        words = re.findall(r"\w+", text.lower())
-        sets.append({tuple(words[place : place + 5]) for place in range(max(1, len(words) - 4))})
-    return len(sets[0] & sets[1]) / len(sets[0] | sets[1])
 
 
 def corpus(seed: int, families: int = 25) -> dict[str, list[Record]]:

@@ -17,6 +17,7 @@ from tilth.corpus.ledger import Account
 from tilth.corpus.stage import Effect, GroupStage, Outcome
 from tilth.filters.dedup.passages import Anchors, RepeatedPassages, winnow
 from tilth.filters.dedup.repeated_lines import RepeatedLines, line_units
+from tilth.filters.dedup.survivor import Preference
 from tilth.filters.edits import Edit, restore
 from tilth.filters.texts import Texts
 
@@ -88,10 +89,27 @@ def test_edits_of_lines_restore_the_text() -> None:
         assert restore(row["text"].encode(), edits[row["id"]]).decode() == before[row["id"]]
 
 
+def test_every_edit_names_the_document_that_keeps_what_it_cuts() -> None:
+    # by length the second stays whole, then the third; the first loses a run to each of them, side by side
+    texts = ["a one\nb two\nc three\nd four\nx", "a one\nb two" + "\nlong" * 9, "c three\nd four" + "\nlonger" * 4]
+    batch = batch_of(texts)
+    outcome = through(RepeatedLines("lines", "lines", 2, 0, Preference((), ("longest",))), batch)
+    ids = batch.column("id").to_pylist()
+    left = {row["id"]: lines_of(row["text"]) for row in outcome.kept.to_pylist()}
+    mine = [row for row in outcome.edits.to_pylist() if row["id"] == ids[0]]
+    assert [(row["original"], ids.index(row["other"])) for row in mine] == [
+        ("a one\nb two\n", 1),
+        ("c three\nd four\n", 2),
+    ]
+    for row in outcome.edits.to_pylist():
+        assert set(lines_of(row["original"])) <= set(left[row["other"]])
+
+
 def test_a_document_of_repeated_lines_only_is_dropped_with_the_share_that_stood_elsewhere() -> None:
     outcome = through(RepeatedLines("lines", "lines", 1, 0), batch_of(["same line\n", "same line\n"]))
     assert outcome.drops.column("rule").to_pylist() == ["repeated_lines"]
     assert outcome.drops.column("value").to_pylist() == [1.0]
+    assert outcome.drops.column("other").to_pylist() == outcome.kept.column("id").to_pylist()
     assert outcome.kept.column("text").to_pylist() == ["same line\n"]
 
 

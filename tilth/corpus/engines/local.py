@@ -56,9 +56,13 @@ class LocalEngine:
         if not tasks:
             return
         workers = min(self.workers, len(tasks))
+        if workers == 1:  # a pool costs 40 ms of processor time
+            for task in tasks:
+                run_task(task)
+            return
         with tempfile.TemporaryDirectory(prefix="tilth-") as name:
             executor = _executor(tasks, workers, Path(name))
-            with _watchdog(Path(name), len(tasks)) if workers > 1 else contextlib.nullcontext():
+            with _watchdog(Path(name), len(tasks)):
                 executor.run()
 
     def group(self, job: GroupJob, parts: Sequence[int]) -> None:
@@ -107,7 +111,7 @@ class SpillTask:
             for keyed in itertools.chain([first] if first else [], rounds):
                 for number in range(self.job.partitions):
                     writer.write(keyed[number].to_batches()[0] if number in keyed else empty)
-            writer.commit()
+            writer.finish()
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class ReduceTask:
         with ArrowWriter(self.path, schema) as writer:
             for rows in homes.values():
                 writer.write(rows.to_batches()[0])  # the only one: reduced rows come in one chunk
-            writer.commit()
+            writer.finish()
 
     def _rows(self) -> Iterator[pa.Table]:
         """Yield the rows of the partition, from every round of every spill file."""
@@ -197,11 +201,9 @@ class _Ranks:
     """
 
     folder: Path
-    driver: int  # its process, which with one worker runs the tasks itself
 
     def __call__(self, data: object, rank: int, world_size: int) -> None:
-        if os.getpid() != self.driver:
-            _die_with_parent()  # the fork server, which ends with the driver
+        _die_with_parent()  # the fork server, which ends with the driver
         task = pickle.loads((self.folder / f"{rank}.task").read_bytes())  # written by this run, in its own folder
         (self.folder / "workers" / str(os.getpid())).write_text(task.name)
         try:
@@ -223,14 +225,13 @@ class _QuietExecutor(LocalPipelineExecutor):  # type: ignore[misc]
 def _executor(tasks: Sequence[Task], workers: int, folder: Path) -> Any:
     logger.disable("datatrove")
     _forks_die_with_driver()
-    if workers > 1:
-        multiprocess.get_context("forkserver").set_forkserver_preload([FORK_SERVER])
+    multiprocess.get_context("forkserver").set_forkserver_preload([FORK_SERVER])
     for place in ("workers", "done"):
         (folder / place).mkdir()
     for rank, task in enumerate(tasks):
         (folder / f"{rank}.task").write_bytes(pickle.dumps(task))
     return _QuietExecutor(
-        pipeline=[_Ranks(folder, os.getpid())],
+        pipeline=[_Ranks(folder)],
         tasks=len(tasks),
         workers=workers,
         logging_dir=str(folder / "logs"),

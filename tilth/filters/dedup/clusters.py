@@ -13,7 +13,7 @@ stops and says how much.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -246,7 +246,7 @@ class Cluster:
     bytes: int
     removed: int
     sources: dict[str, int]
-    sample: tuple[dict[str, object], ...]
+    sample: tuple[dict[str, Any], ...]
 
 
 def largest(folder: Path, count: int, sample: int = 3) -> Iterator[Cluster]:
