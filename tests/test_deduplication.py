@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tilth.cli import app
+from tilth.corpus.document import document_id
 from tilth.corpus.errors import UserError
 from tilth.plan import plan
+from tilth.report.gather import gather
 
 WORDS = [f"{first}{second}{third}" for first in "bdfgklmnprst" for second in "aeiou" for third in "lmnrst"]
 
@@ -82,6 +84,26 @@ def test_every_kind_of_repetition_goes_and_says_why(recipe: Path, tmp_path: Path
     clusters = command("clusters", str(root))["steps"]["near"]
     assert [cluster["sources"] for cluster in clusters["clusters"]] == [{"law": 1, "web": 1}]
     assert clusters["quality"]["precision"]["value"] == 1.0
+    shown = gather(root).duplicates
+    assert shown is not None
+    assert [(one.rule, one.source, one.dropped.documents) for one in shown.losses] == [
+        ("exact_duplicate", "web", 1),
+        ("same_words", "web", 1),
+        ("near_duplicate", "web", 1),
+    ]
+    (step,) = shown.near
+    assert step.precision is not None and (step.precision.value, step.precision.of) == (1.0, 1)
+    (cluster,) = step.clusters
+    assert (cluster.size, cluster.removed, dict(cluster.sources)) == (2, 1, {"law": 1, "web": 1})
+    assert [(one.document.source, one.survivor) for one in cluster.sample] == [("law", None), ("web", drop["other"])]
+    assert 'id="duplicates"' in (root / "report.html").read_text()
+    cuts = [
+        edit
+        for name in ("line1", "line2")
+        for event in command("why", name, "--source", "web", "--run", str(root))["events"]
+        for edit in event["edits"]
+    ]
+    assert [edit["other"] in {document_id("web", name).hex() for name in ("line1", "line2")} for edit in cuts] == [True]
     (certificate,) = (root / "certificates").glob("*/certificate.json")
     verdicts = json.loads(certificate.read_bytes())
     assert verdicts["benchmarks"][0]["contaminated"] == 1

@@ -74,7 +74,7 @@ def test_a_new_dump_loses_what_the_old_one_kept(run_stages: Run, tmp_path: Path,
         shutil.rmtree(tmp_path / "old-input")
     make = remove(tmp_path / "index", old)
     new_rows = [
-        {"id": f"same{number}", "text": changed(words[number], number, number % 4), "date": "2024"}
+        {"id": f"same{number}", "text": changed(words[number], number, number % 4 // 2), "date": "2024"}
         for number in range(0, 40, 2)
     ]
     texts_of_new = {int(row["id"][4:]): row["text"] for row in new_rows}
