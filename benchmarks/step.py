@@ -2,15 +2,20 @@
 
 The claim: Megatron's parallel layers, schedule, gradient buffers and optimizer, with the CPU in the place of CUDA, cost
 at most a twentieth more than a model written for one process; and the fused attention beats Megatron's own. All begin
-with the same weights and see the same samples, so equal losses prove that the same thing is timed.
+with the same weights and see the same samples, so equal losses prove that the same thing is timed. Then a whole run of
+the smallest model, as ``tilth run`` starts it: seconds to its first step, and how long a step waits for its samples.
+bfloat16 is held to a floor where the processor multiplies it in tiles (AMX); elsewhere it works, and is only told.
 """
 
 import argparse
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,9 @@ from tilth.train.model import ModelConfig
 SLOWDOWN = 1.05  # floor: our step may take this times the plain one
 ATTENTION = 1.0  # floor: a step with Megatron's own attention takes at least this times ours
 LOSS = 1e-4  # floor: largest difference of the losses
+START = 15.0  # floor: seconds from the call to the end of the first step
+STALL = 0.01  # floor: share of a step that its samples may take
+BF16 = 1.8  # floor: a step in single precision takes at least this times one in bfloat16, with AMX
 
 
 class Plain(nn.Module):
@@ -89,7 +97,7 @@ def plain_step(model: Plain, optimizer: torch.optim.Optimizer, rows: np.ndarray)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 def seconds(steps: dict[str, Callable[[int], float]], count: int) -> tuple[dict[str, float], dict[str, list[float]]]:
@@ -152,12 +160,90 @@ def measure(config: ModelConfig, batch_size: int, count: int) -> dict[str, Any]:
     }
 
 
+def has_amx() -> bool:
+    """Tell whether this processor multiplies bfloat16 in tiles (Linux; elsewhere False)."""
+    told = Path("/proc/cpuinfo")
+    return told.exists() and "amx_bf16" in told.read_text()
+
+
+def measure_precision(config: ModelConfig, batch_size: int, count: int) -> dict[str, Any]:
+    """Return seconds of a step in bfloat16 and in single precision, taken in turns."""
+    from tilth.train.layout import alone
+    from tilth.train.loop import build, take_step
+
+    samples = Samples(config)
+    steps: dict[str, Callable[[int], float]] = {}
+    with cuda_on_cpu(), alone() as device:
+        for precision in ("fp32", "bf16"):
+            optimisation = TrainConfig(steps=count, batch_size=batch_size, schedule="constant")
+            job = TrainJob(config, replace(optimisation, precision=precision), "-")
+            _, model, optimizer = build(job, device)
+            steps[precision] = lambda number, job=job, model=model, optimizer=optimizer: take_step(
+                job, number, samples, model, optimizer, device
+            )["loss"]
+        found, _ = seconds(steps, count)
+    named = "fp32 to bf16 with AMX" if has_amx() else "fp32 to bf16 without AMX"
+    return {
+        **{f"{name}: seconds a step": round(value, 4) for name, value in found.items()},
+        named: round(found["fp32"] / found["bf16"], 3),
+    }
+
+
+def measure_run(steps: int) -> dict[str, Any]:
+    """Return how long a run takes to start, and the share of a step that reading and collating its samples takes."""
+    from tilth.corpus.document import document_id, documents
+    from tilth.tokenize.settings import TokenizerSettings, bytes_vocabulary
+    from tilth.tokenize.shards import tokenize_part
+    from tilth.tokenize.token_set import write_manifest
+    from tilth.tokenize.train_tokenizer import train_tokenizer
+    from tilth.train import launch
+    from tilth.train.samples import open_material
+
+    letters = np.random.default_rng(0).integers(97, 123, (200, 5000), np.uint8)
+    texts = [row.tobytes().decode() for row in letters]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer = train_tokenizer(
+            texts, folder / "tokenizer.json", TokenizerSettings(kind="bytes", vocabulary_size=bytes_vocabulary(0))
+        )
+        ids = [document_id("letters", str(number)) for number in range(len(texts))]
+        batch = documents({"id": ids, "text": texts, "source": ["letters"] * len(texts)})
+        part = tokenize_part([batch], folder / "tokenizer.json", folder / "tokens" / "part-00000.arrow")
+        write_manifest(folder / "tokens", tokenizer, [part])
+        config = ModelConfig(tokenizer.vocabulary_size)
+        job = TrainJob(config, TrainConfig(steps=steps, batch_size=8), str(folder / "tokens"))
+        started = time.perf_counter()
+        first: list[float] = []
+        records: list[Any] = []
+
+        def on_step(record: Any) -> None:
+            first.append(time.perf_counter() - started)
+            records.append(record)
+
+        launch.train(job, folder / "model", on_step)
+        material = open_material(job)
+        material.objective.collate(material.samples.batch(0, 8), 0)
+        begun = time.perf_counter()
+        for step in range(steps):
+            material.objective.collate(material.samples.batch(step * 8, 8), step * 8)
+        loading = (time.perf_counter() - begun) / steps
+    step = statistics.median(record["seconds"] for record in records)
+    return {
+        "seconds to the first step": round(first[0], 2),
+        "seconds a step": round(step, 4),
+        "loading over step": round(loading / step, 5),
+    }
+
+
 def judge(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every figure with its floor, where it has one, and whether it holds."""
     limits = {
         "ours to plain": ("at most", SLOWDOWN),
         "megatron attention to ours": ("at least", ATTENTION),
         "loss difference": ("at most", LOSS),
+        "seconds to the first step": ("at most", START),
+        "loading over step": ("at most", STALL),
+        "fp32 to bf16 with AMX": ("at least", BF16),
     }
     judged: dict[str, dict[str, Any]] = {}
     for name, value in found.items():
@@ -182,6 +268,9 @@ def main() -> int:
         name: judge(measure(config, batch_size, 14 if given.quick else 20))
         for name, (config, batch_size) in models.items()
     }
+    judged["a run"] = judge(measure_run(20))
+    if has_amx() or not given.quick:
+        judged["precision"] = judge(measure_precision(ModelConfig(8000), 8, 8))
     for name, figures in judged.items():
         print(f"{name} (threads: {given.threads}, torch {torch.__version__})")
         for figure, told in figures.items():

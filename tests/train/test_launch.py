@@ -189,10 +189,12 @@ def test_a_folder_of_another_run_is_refused(job: TrainJob, undisturbed: Path) ->
 
 
 def test_a_job_that_cannot_run_starts_nothing(job: TrainJob, tmp_path: Path) -> None:
+    engine = dataclasses.replace(OPTIMISATION, attention="transformer-engine")
     wrong = [
         (dataclasses.replace(job, layout=Layout(tensor=3)), "model.heads: found 4"),
         (dataclasses.replace(job, model=dataclasses.replace(MODEL, vocabulary_size=301)), "expected 300, the size"),
         (dataclasses.replace(job, tokens=str(tmp_path / "absent")), "no token set here"),
+        (dataclasses.replace(job, optimisation=engine), r"^optimisation\.attention: found transformer-engine, but the"),
     ]
     for one, words in wrong:
         with pytest.raises(UserError, match=words):

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tilth.train import checkpoint
 from tilth.train.launch import run_workers
 
 pytest.importorskip("megatron.core")
@@ -37,6 +38,13 @@ def records(folder: Path) -> list[dict[str, float]]:
     return [orjson.loads(line) for line in (folder / "losses.jsonl").read_bytes().splitlines()]
 
 
+def adam_step(folder: Path) -> int:
+    """The largest count of any parameter's steps, as the last checkpoint has it."""
+    import torch
+
+    return int(torch.load(checkpoint.checkpoints(folder)[-1] / "common.pt", weights_only=True)["adam_step"])
+
+
 @pytest.mark.parametrize(
     ("model", "layout"),
     [(model, layout) for model, (_, layouts) in FRESH.items() for layout in layouts if layout != "TP1"],
@@ -64,4 +72,5 @@ def test_a_checkpoint_of_any_layout_goes_on_in_any_other(trained: Path, model: s
     folder = trained / f"moved {model}"
     alone, found = records(folder / "TP1-TP1"), records(folder / f"{first}-{second}")
     assert [row["step"] for row in found] == [4, 5, 6]
+    assert adam_step(folder / f"{first}-{second}") == 6
     assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in alone], abs=1e-4)

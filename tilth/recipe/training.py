@@ -82,6 +82,7 @@ class OptimisationRecipe(Strict):
     keep_every: Annotated[int, Field(ge=0)] = Field(0, description="steps whose multiples are kept for good; 0: none")
     evaluate_tokens: Positive | None = Field(None, description="look at held-out samples every so many tokens")
     recompute: Literal["none", "attention", "layers"] = Field("none", description="compute again to save memory")
+    attention: Literal["sdpa", "transformer-engine"] = Field("sdpa", description="whose kernels; by choice NVIDIA's")
     skip_above: Annotated[float, Field(gt=0)] | None = Field(None, description="deviations of a loss; 6 is usual")
     skip_window: Annotated[int, Field(ge=2, le=100_000)] = Field(128, description="steps")
     most_skips: Positive = Field(5, description="in a row before the run stops")

@@ -104,18 +104,24 @@ class Bert(BertModel):
 
 
 def build_bert(
-    model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none", virtual: int | None = None
+    model: ModelConfig,
+    layout: Layout,
+    bf16: bool = False,
+    recompute: str = "none",
+    attention: str = "sdpa",
+    virtual: int | None = None,
 ) -> Bert:
     """Return this process's part of the model, on the CPU, with weights from the current generator.
 
-    ``virtual``: which part of its stage, where ``layout.virtual`` is above 1.
+    ``attention``: ``sdpa`` or ``transformer-engine``; ``virtual``: which part of its stage, where ``layout.virtual`` is
+    above 1.
     """
     config = transformer_config(model, layout, bf16, recompute)
     with patch.object(bert_lm_head, "LNImpl", norm_of(model)):
         return Bert(
             config,
             SEGMENTS,
-            block(copy.deepcopy(bert_layer_local_spec), model, config, virtual),
+            block(copy.deepcopy(bert_layer_local_spec), model, config, virtual, attention),
             model.padded_vocabulary_size,
             model.sequence_length,
             pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=virtual),

@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     from megatron.core.transformer.transformer_config import TransformerConfig
 
 from tilth.train.attention import FusedAttention
+from tilth.train.engine_attention import engine_attention
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
 from tilth.train.norm import LayerNorm, RMSNorm
@@ -82,12 +83,20 @@ def norm_of(model: ModelConfig) -> type[LayerNorm] | type[RMSNorm]:
     return RMSNorm if model.normalization == "RMSNorm" else LayerNorm
 
 
-def block(layer: ModuleSpec, model: ModelConfig, config: TransformerConfig, virtual: int | None = None) -> ModuleSpec:
-    """Return this stage's layers, made as ``layer`` says but with our attention and norms."""
+def block(
+    layer: ModuleSpec,
+    model: ModelConfig,
+    config: TransformerConfig,
+    virtual: int | None = None,
+    attention: str = "sdpa",
+) -> ModuleSpec:
+    """Return this stage's layers, made as ``layer`` says but with our attention, or Transformer Engine's, and norms."""
     norm = norm_of(model)
     layer.submodules.input_layernorm = norm
     layer.submodules.pre_mlp_layernorm = norm
-    layer.submodules.self_attention.submodules.core_attention = FusedAttention
+    layer.submodules.self_attention.submodules.core_attention = (
+        FusedAttention if attention == "sdpa" else engine_attention()
+    )
     layers = TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config, virtual), layer_norm=norm)
     return ModuleSpec(module=TransformerBlock, submodules=layers)
 

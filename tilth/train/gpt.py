@@ -33,16 +33,22 @@ class Gpt(GPTModel):
 
 
 def build_gpt(
-    model: ModelConfig, layout: Layout, bf16: bool = False, recompute: str = "none", virtual: int | None = None
+    model: ModelConfig,
+    layout: Layout,
+    bf16: bool = False,
+    recompute: str = "none",
+    attention: str = "sdpa",
+    virtual: int | None = None,
 ) -> Gpt:
     """Return this process's part of the model, on the CPU, with weights from the current generator.
 
-    ``virtual``: which part of its stage, where ``layout.virtual`` is above 1.
+    ``attention``: ``sdpa`` or ``transformer-engine``; ``virtual``: which part of its stage, where ``layout.virtual`` is
+    above 1.
     """
     config = transformer_config(model, layout, bf16, recompute)
     return Gpt(
         config,
-        block(get_gpt_layer_local_spec(normalization=model.normalization), model, config, virtual),
+        block(get_gpt_layer_local_spec(normalization=model.normalization), model, config, virtual, attention),
         vocab_size=model.padded_vocabulary_size,
         max_sequence_length=model.sequence_length,
         pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=virtual),

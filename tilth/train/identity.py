@@ -28,6 +28,7 @@ FREE = {
     "keep_every",
     "evaluate_every",
     "recompute",
+    "attention",
     "most_skips",
     "tensorboard",
 }

@@ -81,6 +81,7 @@ class TrainConfig:
     keep_every: int = 0  # steps whose multiples are kept for good; 0: none
     evaluate_every: int = 0  # steps between looks at the held-out samples; 0: none
     recompute: Literal["none", "attention", "layers"] = "none"  # what the backward pass computes again to save memory
+    attention: Literal["sdpa", "transformer-engine"] = "sdpa"  # whose kernels; the second has to be installed
     skip_above: float | None = None  # skip a step whose loss is so many deviations above recent ones, or no number
     skip_window: int = 128  # steps that are recent
     most_skips: int = 5  # in a row before the run stops

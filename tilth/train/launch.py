@@ -17,12 +17,11 @@ from typing import Any
 import orjson
 
 from tilth.corpus.errors import UserError
-from tilth.train import checkpoint
+from tilth.train import checkpoint, engine_attention, tensorboard
 from tilth.train.identity import check_resumable, check_seed
 from tilth.train.job import TrainJob
 from tilth.train.parent import PARENT
 from tilth.train.samples import open_material
-from tilth.train.tensorboard import check_installed
 from tilth.train.worker import LAST_WORDS, USER_ERROR
 
 POLL = 0.05  # seconds between looks at the workers
@@ -54,7 +53,9 @@ def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None 
     started = perf_counter()
     job.check()
     if job.optimisation.tensorboard:
-        check_installed()
+        tensorboard.check_installed()
+    if job.optimisation.attention == engine_attention.CHOICE:
+        engine_attention.check_installed()
     data = open_material(job).samples.fingerprint
     found = checkpoint.latest(folder)
     if found is not None:

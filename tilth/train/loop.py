@@ -178,7 +178,8 @@ def build(job: TrainJob, device: torch.device) -> tuple[list[Model], Wrapped, Me
     """Return this process's parts of the model, the same wrapped for data parallelism, and their optimizer."""
     bf16 = job.optimisation.precision == "bf16"
     model_parallel_cuda_manual_seed(job.seed, force_reset_rng=True)
-    parts = [part.to(device) for part in build_parts(job.model, job.layout, bf16, job.optimisation.recompute)]
+    built = build_parts(job.model, job.layout, bf16, job.optimisation.recompute, job.optimisation.attention)
+    parts = [part.to(device) for part in built]
     shared = job.layout.distributed_optimizer
     settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=shared)
     model = [
