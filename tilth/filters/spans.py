@@ -74,14 +74,20 @@ def with_texts(batch: pa.RecordBatch, mask: npt.NDArray[np.bool_], text: pa.Arra
     return batch
 
 
+def gathered(texts: Texts, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Texts:
+    """Return the pieces of the buffer from ``starts`` to ``ends`` as texts of their own."""
+    sizes = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
+    pieces = np.empty(int(sizes[-1]), np.uint8)
+    data = texts.data.view()
+    data.flags.writeable = False  # the kernels are compiled for one kind of array only
+    _copy(data, starts, ends, pieces)
+    return Texts(pieces, sizes)
+
+
 def edit_columns(ids: pa.Array, before: Texts, spans: Spans) -> pa.RecordBatch:
     """Return the edits as rows of the schema ``EDIT``: positions are bytes of each document's own text."""
     begins = before.offsets[spans.rows]
-    sizes = np.concatenate([np.zeros(1, np.int64), np.cumsum(spans.ends - spans.starts)])
-    originals = np.empty(int(sizes[-1]), np.uint8)
-    data = before.data.view()
-    data.flags.writeable = False  # the kernels are compiled for one kind of array only
-    _copy(data, spans.starts, spans.ends, originals)
+    originals = gathered(before, spans.starts, spans.ends)
     rules = pa.DictionaryArray.from_arrays(pa.array(spans.rules), pa.array(list(spans.rule_names), pa.string()))
     texts = pa.array(list(spans.replacement_texts), pa.string())
     columns = {
@@ -89,7 +95,7 @@ def edit_columns(ids: pa.Array, before: Texts, spans: Spans) -> pa.RecordBatch:
         "start": pa.array(spans.starts - begins),
         "end": pa.array(spans.ends - begins),
         "replacement": texts.take(pa.array(spans.replacements)),
-        "original": _strings(originals, sizes).cast(pa.string()),
+        "original": _strings(originals.data, originals.offsets).cast(pa.string()),
         "rule": rules.cast(pa.string()),
         "other": pa.nulls(len(spans), ID),
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import pyarrow as pa
 from tilth.corpus.document import utf8_buffers
 from tilth.filters.chunks import split_chunks
 from tilth.filters.lines import Lines, split_feeds, split_lines, strip_texts
+from tilth.filters.repeats import WordHashes, hash_words
 from tilth.filters.utf8 import count_characters
 from tilth.filters.words import Words, split_words
 
@@ -30,9 +32,24 @@ class Texts:
         return len(self.offsets) - 1
 
     @cached_property
+    def findings(self) -> dict[str, Any]:
+        """What a preset found and asks for again, by a name of its own: verdicts on lines measure and edit a text."""
+        return {}
+
+    @cached_property
     def words(self) -> Words:
         """The words of all documents, split as spaCy does."""
         return split_words(self.data, self.offsets)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether a rule has asked for the words, so that they cost nothing more."""
+        return "words" in self.__dict__
+
+    @cached_property
+    def word_hashes(self) -> WordHashes:
+        """The hashes of all words."""
+        return hash_words(self.data, self.words)
 
     @cached_property
     def lines(self) -> Lines:

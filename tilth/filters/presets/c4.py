@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from tilth.filters.c4_lines import C4Lines, judge_lines
+from tilth.filters.c4_lines import C4Lines, C4Verdicts, judge_lines
 from tilth.filters.line_edits import line_spans
 from tilth.filters.rules import Preset, Rule, Signals, at_least, at_most
-from tilth.filters.sentences import count_sentences
-from tilth.filters.spans import Spans, edited
+from tilth.filters.sentences import count_sentences_left
+from tilth.filters.spans import Spans
 from tilth.filters.texts import Texts
 
 DATATROVE: Final = C4Lines("c4.datatrove", fewest_words=3, counts_citations=True, end_marks=".?!\"'")
@@ -26,13 +26,20 @@ TFDS: Final = C4Lines("c4.tfds", fewest_words=5, counts_citations=False, end_mar
 
 def measure(wanted: C4Lines, texts: Texts) -> Signals:
     """Return the signals of the rules below: float64, one a document."""
-    verdicts = judge_lines(texts, wanted)
-    after = edited(texts, line_spans(texts, verdicts.lines))
+    verdicts = _verdicts(wanted, texts)
     return {
         "lorem_ipsum": verdicts.lorem_ipsum.astype(np.float64),
         "curly_brackets": verdicts.curly_brackets.astype(np.float64),
-        "sentences": count_sentences(after).astype(np.float64),
+        "sentences": count_sentences_left(texts, verdicts.lines).astype(np.float64),
     }
+
+
+def _verdicts(wanted: C4Lines, texts: Texts) -> C4Verdicts:
+    """Return the verdicts on all lines, once for a batch."""
+    if wanted.name not in texts.findings:
+        texts.findings[wanted.name] = judge_lines(texts, wanted)
+    found: C4Verdicts = texts.findings[wanted.name]
+    return found
 
 
 def measure_tfds(texts: Texts) -> Signals:
@@ -42,7 +49,7 @@ def measure_tfds(texts: Texts) -> Signals:
 
 def edits(wanted: C4Lines, texts: Texts) -> Spans:
     """Return the edits that leave the lines which stay."""
-    return line_spans(texts, judge_lines(texts, wanted).lines)
+    return line_spans(texts, _verdicts(wanted, texts).lines)
 
 
 C4_DATATROVE = Preset(
