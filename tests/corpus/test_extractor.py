@@ -67,6 +67,20 @@ def test_an_extractor_that_was_ended_is_replaced() -> None:
     assert CHILDREN.one is not child
 
 
+def test_who_is_interrupted_leaves_no_answer_behind() -> None:
+    def interrupt(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(TimeoutError):
+            extracted(PAGE, SLOW, "", 10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert extracted(PAGE, LARGE, "", 10)[0] == "A field"
+
+
 def test_a_complaint_of_the_library_costs_the_record_alone() -> None:
     with pytest.raises(Refused, match="cannot be extracted"):
         extracted(ARTICLE, b"\xff" * 2000, "", 10)

@@ -33,8 +33,8 @@ class Child:
         command = [sys.executable, "-P", str(Path(extract.__file__)), str(self.owner)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def ask(self, kind: bytes, charset: str, data: bytes, seconds: float) -> tuple[str, str]:
-        """Return title and text. Raises ``Refused`` where the child complains, and ``BrokenPipeError`` if it died."""
+    def ask(self, kind: bytes, charset: str, data: bytes, seconds: float) -> tuple[bool, str, str]:
+        """Return whether there is an answer, title, and text or complaint. Raises ``BrokenPipeError`` if it died."""
         requests, answers = self.process.stdin, self.process.stdout
         if requests is None or answers is None:
             raise BrokenPipeError
@@ -50,9 +50,7 @@ class Child:
         title, text = answers.read(title_bytes), answers.read(text_bytes)
         if len(text) < text_bytes:
             raise BrokenPipeError
-        if not good:
-            raise Refused(UNREADABLE, f"cannot be extracted ({text.decode()})")
-        return title.decode(), text.decode()
+        return good, title.decode(), text.decode()
 
     def ended(self) -> int:
         """Close the pipes, wait for the end, and return the exit status, negative for a signal."""
@@ -87,16 +85,20 @@ def extracted(kind: bytes, data: bytes, charset: str, seconds: float) -> tuple[s
         except Exception as error:  # as in the child: the record is at fault
             raise Refused(UNREADABLE, f"cannot be extracted ({type(error).__name__}: {error})") from error
     for _ in range(2):  # a child may have been ended by others, for want of memory
-        child = CHILDREN.one
+        child, CHILDREN.one = CHILDREN.one, None  # whoever is interrupted leaves no answer to another question behind
         if child is None or child.owner != os.getpid():  # after a fork the pipes are the parent's
-            child = CHILDREN.one = Child()
+            child = Child()
         try:
-            return child.ask(kind, charset, data, seconds)
+            good, title, text = child.ask(kind, charset, data, seconds)
         except BrokenPipeError:
-            CHILDREN.one = None
             status = child.ended()
             if status == -signal.SIGPROF:
                 raise Refused(EXTRACTION_TIME, f"takes more than {seconds:g} s to extract", limit=seconds) from None
+            continue
+        CHILDREN.one = child
+        if not good:
+            raise Refused(UNREADABLE, f"cannot be extracted ({text})")
+        return title, text
     raise Refused(UNREADABLE, f"ends its extractor (status {status})")
 
 
