@@ -12,7 +12,7 @@ the next place that begins like a member, and that a trial decodes, is where rea
 import bz2
 import lzma
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
@@ -67,6 +67,7 @@ class Decoder(Protocol):
         """Return what ``data`` adds."""
 
 
+Note = Callable[[Entry], None]
 FAILURES = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError)
 
 
@@ -93,16 +94,16 @@ def expanded(member: Decoder, feed: bytes) -> Iterator[bytes]:
 
 
 def decompressed(
-    file: BinaryIO, size: int, compression: Compression, start: int = 0, members: list[Entry] | None = None
+    file: BinaryIO, size: int, compression: Compression, start: int = 0, begins: Note | None = None
 ) -> Generator[bytes | Gap, None, None]:
     """Yield the decompressed bytes of ``file`` (``size`` bytes on disk), all members from ``start`` on, in blocks.
 
     A ``Gap`` stands where the stream is corrupt, ends too early or is a bomb; blocks that follow it come from a later
-    member. Where each member begins is added to ``members``, as long as there is no gap.
+    member. ``begins`` is told where each member does, truly as long as there is no gap.
     """
     trials = TRIALS
     while True:
-        gap, began, read = yield from unpacked(file, start, size, compression, members)
+        gap, began, read = yield from unpacked(file, start, size, compression, begins)
         if gap is None:
             return
         if gap.rule == BOMB:
@@ -116,7 +117,7 @@ def decompressed(
 
 
 def unpacked(
-    file: BinaryIO, start: int, size: int, compression: Compression, members: list[Entry] | None
+    file: BinaryIO, start: int, size: int, compression: Compression, begins: Note | None
 ) -> Generator[bytes, None, tuple[Gap | None, int, int]]:
     """Yield the decompressed bytes of the members from byte ``start`` on; return the gap that ended them, and where.
 
@@ -139,8 +140,8 @@ def unpacked(
                     if not feed:
                         break
                 member, began = decoder(compression), read
-                if members is not None:
-                    members.append(Entry(began, given + held))
+                if begins is not None:
+                    begins(Entry(began, given + held))
             used = 0
             added = len(feed)
             try:

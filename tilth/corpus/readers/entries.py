@@ -13,9 +13,11 @@ is a task anyway. A file of one member is known by a search for the bytes with w
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import orjson
 
 from tilth.corpus.readers.decompress import BLOCK, Gap, decompressed
@@ -36,6 +38,7 @@ MEMBER: dict[Compression, re.Pattern[bytes]] = {
 }
 LONGEST = 10  # bytes of such a beginning
 Look = Callable[[int, int], None]
+CANDIDATES = 64  # members in a part that are remembered, of what may be millions
 SHARE = 1 / 16  # of the input's bytes on disk, from which on a file is looked into
 
 
@@ -107,18 +110,25 @@ def find_entries(source: Source, file: SourceFile, part_bytes: int) -> tuple[Ent
             if not has_second_member(handle, file.compression):
                 return (beginning,)
             members: list[Entry] = []
-            blocks = whole_blocks(decompressed(handle, file.size, file.compression, members=members))
-            records = archive_starts(source, blocks) if file.format == "warc" else None
+
+            def note(entry: Entry) -> None:
+                if not members or entry.byte - members[-1].byte >= part_bytes // CANDIDATES:
+                    members.append(entry)
+
+            blocks = whole_blocks(decompressed(handle, file.size, file.compression, begins=note))
+            places = archive_starts(source, blocks) if file.format == "warc" else None
             deque(blocks, maxlen=0)  # to its end, whatever was not taken yet
     except Interrupted:
         return (beginning,)
     except OSError as error:
         raise unreadable_file(file, error) from error
+    if places is not None:
+        there = np.isin(np.array([member.place for member in members], np.int64), places)
+        members = list(compress(members, there))
     count = -(-file.size // part_bytes)
     found = [beginning]
     for member in members:
-        enough = member.byte * count // file.size > found[-1].byte * count // file.size
-        if enough and member.byte < file.size and (records is None or member.place in records):
+        if file.size > member.byte and member.byte * count // file.size > found[-1].byte * count // file.size:
             found.append(member)
     return tuple(found)
 
@@ -144,9 +154,12 @@ def whole_blocks(blocks: Iterator[bytes | Gap]) -> Iterator[bytes]:
         yield block
 
 
-def archive_starts(source: Source, blocks: Iterator[bytes]) -> frozenset[int]:
-    """Return the places at which the records of a WARC file begin; none for ARC, whose first record says what it is."""
+def archive_starts(source: Source, blocks: Iterator[bytes]) -> np.ndarray:
+    """Return the places at which the records of a WARC file begin (int64).
+
+    None for ARC: a reader must have seen its first record to know what the others are.
+    """
     scanner = Scanner(blocks)
     if scanner.ahead(9) == b"filedesc:":
-        return frozenset()
-    return frozenset(start for start, _, _ in archive_records(source, scanner, None))
+        return np.zeros(0, np.int64)
+    return np.fromiter((start for start, _, _ in archive_records(source, scanner, None)), np.int64)
