@@ -19,6 +19,7 @@ from tilth.corpus.sources import Source
 
 QUOTE, NEWLINE, RETURN = b'"\n\r'
 WHITESPACE = np.frombuffer(b" \t\n\r\x0b\f", np.uint8)  # what bytes.strip takes off
+LONGEST_ROW = 8 << 20  # bytes; the beginning of a row is looked at again with every block that adds to it
 NOWHERE = np.zeros(0, np.int64)
 
 
@@ -68,6 +69,7 @@ def regular_rows(data: bytes, layout: Layout, cap: int, *, final: bool) -> Rows 
     """
     if not layout.delimiter.isascii():
         return None
+    cap = min(cap, LONGEST_ROW)
     codes = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(codes == QUOTE) if layout.quoted else NOWHERE
     breaks = np.flatnonzero(codes == NEWLINE)
