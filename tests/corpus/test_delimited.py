@@ -72,7 +72,7 @@ def by_row(source: Source, file: SourceFile, blocks: list[bytes]) -> Iterator[Ch
     return record_chunks(source, file.relative, records)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     body=st.lists(
         st.sampled_from(
