@@ -9,8 +9,12 @@ import pyarrow as pa
 import pytest
 
 from tilth.corpus.document import document_id, documents
+from tilth.corpus.engines import engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset
+from tilth.corpus.store import file_digest
+from tilth.recipe.recipe import Recipe
+from tilth.run import Run
 from tilth.selection.embedding import (
     HEAD,
     EmbeddingScore,
@@ -21,7 +25,7 @@ from tilth.selection.embedding import (
     read_ratings,
     ridge,
 )
-from tilth.selection.scorer import file_digest
+from tilth.show import Silent
 
 WORDS = ["council", "shall", "amend", "section", "click", "buy", "offers", "win"]
 
@@ -98,6 +102,26 @@ def test_a_head_rates_what_was_held_out_and_scores_as_a_stage(encoder: Asset, tm
     assert outcome.kept.num_rows == 2
     with pytest.raises(UserError, match="encoder was changed"):
         embed(texts, Asset(encoder.path, "0" * 32), settings)
+
+
+def test_a_recipe_selects_by_rating_and_its_inverse_takes_the_rest(encoder: Asset, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in rated(tmp_path, 120).read_text().splitlines()]
+    (tmp_path / "rated.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:80]))
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows[80:]))
+    taken = []
+    for inverse in (False, True):
+        stages = [
+            {"use": "regression", "encoder": encoder.path, "examples": "rated.jsonl", "pooling": "mean", "tokens": 16},
+            {"use": "select", "by": "regression", "keep": 0.3, "inverse": inverse},
+        ]
+        recipe = {"name": "rated", "sources": [{"name": "pool", "path": "pool.jsonl"}], "stages": stages}
+        run = Run(Recipe.model_validate(recipe), tmp_path, tmp_path / "run", engine("local", 1), Silent())
+        run.execute("select")
+        taken.append([text for batch in run.head.lineage.read(0, ["text"]) for text in batch["text"].to_pylist()])
+    best, rest = taken
+    assert sorted(best + rest) == sorted(row["text"] for row in rows[80:])
+    rating = {row["text"]: row["score"] for row in rows}
+    assert np.mean([rating[text] for text in best]) > np.mean([rating[text] for text in rest]) + 0.5
 
 
 @pytest.mark.parametrize(
