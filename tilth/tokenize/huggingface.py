@@ -8,7 +8,7 @@ known never to look across a cut (``tilth.tokenize.cuts``), only words that are 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +149,10 @@ class HuggingFaceLibrary:
     def __init__(self, loaded: Any) -> None:
         self.loaded = loaded
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str | bytes]) -> list[list[int]]:
         """Return the ids of every text."""
-        return [encoding.ids for encoding in self.loaded.encode_batch_fast(texts, add_special_tokens=False)]
+        decoded = [text if isinstance(text, str) else text.decode() for text in texts]
+        return [encoding.ids for encoding in self.loaded.encode_batch_fast(decoded, add_special_tokens=False)]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """Return the texts."""

@@ -5,7 +5,7 @@ sequences about four times as long as with 32,768 pieces of English.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ class ByteLibrary:
     def __init__(self, special: tuple[str, ...]) -> None:
         self.special = special
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str | bytes]) -> list[list[int]]:
         """Return the UTF-8 bytes of every text."""
-        return [list(text.encode()) for text in texts]
+        return [list(text if isinstance(text, bytes) else text.encode()) for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """Return the texts; bytes that are no UTF-8 become U+FFFD."""

@@ -10,7 +10,7 @@ Training runs on one thread and writes no path and no time into the model: equal
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,11 @@ class SentencePieceLibrary:
         self.processor = processor
         self._keeps_space_sign = keeps_space_sign
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str | bytes]) -> list[list[int]]:
         """Return the ids of every text."""
         if self._keeps_space_sign:
             return encode_whole(self.processor, texts)
-        encoded: list[list[int]] = self.processor.encode(texts, num_threads=1)
+        encoded: list[list[int]] = self.processor.encode(list(texts), num_threads=1)
         return encoded
 
     def decode(self, ids: list[list[int]]) -> list[str]:
@@ -138,13 +138,16 @@ class SentencePieceLibrary:
         return str(self.processor.id_to_piece(number)) if 0 <= number < self.processor.vocab_size() else None
 
 
-def encode_whole(processor: Any, texts: list[str]) -> list[list[int]]:
+def encode_whole(processor: Any, texts: Sequence[str | bytes]) -> list[list[int]]:
     """Encode texts with SentencePiece itself, U+2581 as its bytes: what ``Tokenizer`` says, without its word table."""
-    encoded: list[list[int]] = processor.encode(texts, num_threads=1)
+    encoded: list[list[int]] = processor.encode(list(texts), num_threads=1)
     for index, text in enumerate(texts):
-        if SPACE_SIGN in text:
+        if text.isascii():
+            continue
+        data = text if isinstance(text, bytes) else text.encode()
+        if SPACE_SIGN.encode() in data:
             sign = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_SIGN.encode()]
-            first, *rest = processor.encode(text.split(SPACE_SIGN), num_threads=1)
+            first, *rest = processor.encode(data.split(SPACE_SIGN.encode()), num_threads=1)
             encoded[index] = first + [token for part in rest for token in (*sign, *part)]
     return encoded
 

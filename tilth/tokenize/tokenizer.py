@@ -8,7 +8,7 @@ SentencePiece. Ids are always those of the library that the file belongs to.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,8 +51,8 @@ EncodeColumn = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndar
 class Library(Protocol):
     """What a tokenizer library gives."""
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of every text, no special token among them."""
+    def encode(self, texts: Sequence[str | bytes]) -> list[list[int]]:
+        """Return the ids of every text, given as itself or as its UTF-8, no special token among them."""
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """Return the text of every list of ids; special tokens have none."""
@@ -174,10 +174,17 @@ def directly(library: Library, dtype: np.dtype) -> EncodeColumn:
         pieces, lengths = [np.empty(0, dtype)], [np.empty(0, np.int64)]
         for first, after in _runs_of_bytes(offsets, DIRECT_BYTES):
             bounds = offsets[first : after + 1].tolist()
-            encoded = library.encode([data[start:stop].tobytes().decode() for start, stop in pairwise(bounds)])
+            encoded = library.encode([data[start:stop].tobytes() for start, stop in pairwise(bounds)])
             count = np.fromiter(map(len, encoded), np.int64, len(encoded)) + len(end)
-            ids = chain.from_iterable(chain(one, end) for one in encoded) if end else chain.from_iterable(encoded)
-            pieces.append(np.fromiter(ids, dtype, int(count.sum())))
+            tokens = np.empty(int(count.sum()), dtype)
+            at = 0
+            # text by text: one iterator over all ids took 15 % longer
+            for ids in encoded:
+                after_ids = at + len(ids)
+                tokens[at:after_ids] = np.fromiter(ids, dtype, len(ids))
+                at = after_ids + len(end)
+                tokens[after_ids:at] = end
+            pieces.append(tokens)
             lengths.append(count)
         totals = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
         return np.concatenate(pieces), totals
