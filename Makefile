@@ -49,5 +49,5 @@ $(VENV)/.run-installed: $(VENV)/.python-made pyproject.toml constraints.txt
 
 $(VENV)/.test-installed: $(VENV)/.run-installed
 	@echo "Installing the tools of the tests into $(VENV) ..."
-	@$(INSTALL) -e '.[train,beam,web,remote,dev]'
+	@$(INSTALL) -e '.[train,beam,language,web,remote,dev]'
 	@touch $@

@@ -82,11 +82,11 @@ def lay_out(folder: Path, every: int, halves: int = 1, wanted: Callable[[str], b
     writers = [zstandard.ZstdCompressor(3).stream_writer(path.open("wb")) for path in paths]
     count = 0
     for corpus in sorted(CORPORA.glob("*.zst")):
-        with zstandard.open(corpus, "rb") as lines:
+        with zstandard.open(corpus, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines):
                 if number % every or (wanted is not None and not wanted(orjson.loads(line)["text"])):
                     continue
-                writers[count % halves].write(line)
+                writers[count % halves].write(line.encode())
                 count += 1
     for writer in writers:
         writer.close()
@@ -99,7 +99,7 @@ def train_model(path: Path) -> None:
 
     texts = []
     for corpus in sorted(CORPORA.glob("*.zst")):
-        with zstandard.open(corpus, "rb") as lines:
+        with zstandard.open(corpus, "rt", encoding="utf-8") as lines:
             texts += [orjson.loads(line)["text"] for line, _ in zip(lines, range(100), strict=False)]
     lines = [f"__label__{'ab'[place % 2]} {' '.join(text[:2000].split())}" for place, text in enumerate(texts)]
     path.with_suffix(".txt").write_text("\n".join(lines), encoding="utf-8")

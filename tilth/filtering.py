@@ -8,6 +8,7 @@ from tilth.corpus.stage import Asset, Stage
 from tilth.corpus.store import file_digest
 from tilth.recipe.filters import (
     DatatroveStep,
+    LanguageStep,
     LimitsStep,
     PersonalStep,
     ProgramsStep,
@@ -17,7 +18,17 @@ from tilth.recipe.filters import (
     WordListStep,
 )
 
-FilterStep = RulesStep | LimitsStep | PersonalStep | RepairStep | WordListStep | UrlsStep | ProgramsStep | DatatroveStep
+FilterStep = (
+    RulesStep
+    | LimitsStep
+    | LanguageStep
+    | PersonalStep
+    | RepairStep
+    | WordListStep
+    | UrlsStep
+    | ProgramsStep
+    | DatatroveStep
+)
 
 
 def filter_stages(step: FilterStep, folder: Path) -> list[Stage]:
@@ -33,6 +44,8 @@ def filter_stages(step: FilterStep, folder: Path) -> list[Stage]:
 
             limits = tuple((signal, low, high) for signal, (low, high) in step.limits.items())
             return [ApplyLimits(step.name, limits, step.inverse)]
+        case LanguageStep():
+            return _language_stages(step, folder)
         case PersonalStep():
             from tilth.filters.personal import MaskPersonal
 
@@ -57,6 +70,20 @@ def filter_stages(step: FilterStep, folder: Path) -> list[Stage]:
 
             kind = EditingDatatroveFilter if step.edits else DatatroveFilter
             return [kind(step.name, step.filter, json.dumps(step.arguments, sort_keys=True))]
+
+
+def _language_stages(step: LanguageStep, folder: Path) -> list[Stage]:
+    """Return what tells the language, and what drops by it where the step says which to keep."""
+    from tilth.filters.apply_limits import ApplyLimits
+    from tilth.filters.language import Language
+
+    model = _assets([step.model], folder, step.name)[0] if step.model else None
+    found: list[Stage] = [Language(step.name, tuple(step.keep), model, step.first_bytes)]
+    if step.keep:
+        found.append(
+            ApplyLimits(f"{step.name}-limits", ((f"{step.name}.accepted", step.at_least, None),), step.inverse)
+        )
+    return found
 
 
 def _url_stages(step: UrlsStep, folder: Path) -> list[Stage]:

@@ -13,7 +13,7 @@ from tilth.corpus.chain import Stored
 from tilth.corpus.stage import Stage
 from tilth.filtering import FilterStep, filter_stages
 from tilth.recipe.deduplication import DeduplicateStep, RepeatedLinesStep, RepeatedPassagesStep
-from tilth.recipe.filters import LimitsStep, NormaliseStep, RulesStep
+from tilth.recipe.filters import LanguageStep, LimitsStep, NormaliseStep, RulesStep
 from tilth.recipe.hold_out import DecontaminateStep, HoldOutStep
 from tilth.recipe.recipe import Recipe, Step
 from tilth.recipe.tokenizer import TokenizerRecipe
@@ -84,7 +84,7 @@ def _given(stage: Stage, head: Stored) -> Stage:
 def check_settings(recipe: Recipe) -> None:
     """Raise ``UserError`` for what a step's own code refuses: presets, rules, limits, vocabularies, layouts."""
     for step in recipe.stages:
-        if isinstance(step, RulesStep | LimitsStep):
+        if isinstance(step, RulesStep | LimitsStep) or (isinstance(step, LanguageStep) and step.model is None):
             filter_stages(step, Path())
     if recipe.tokenizer is not None:
         tokenizer_settings(recipe.tokenizer, recipe.seed)

@@ -31,7 +31,7 @@ def complaint(path: Path, text: str | bytes) -> str:
         load_recipe(path)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
-    assert len(message) < 400
+    assert len(message) < 500
     assert message.startswith(str(path))
     return message.removeprefix(str(path))
 

@@ -1,10 +1,10 @@
 """Steps of a recipe that judge or change one document at a time."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tilth.recipe.values import Limit, Name, SignedLimit, Strict
+from tilth.recipe.values import Fraction, Limit, Name, SignedLimit, Strict
 
 
 class NormaliseStep(Strict):
@@ -34,6 +34,20 @@ class LimitsStep(Strict):
     limits: dict[str, tuple[SignedLimit | None, SignedLimit | None]] = Field(
         min_length=1, description="signal: [low, high], null for none"
     )
+    inverse: bool = Field(False, description="keep exactly the documents that would be dropped")
+
+
+class LanguageStep(Strict):
+    """Tell the language of every document, and drop those of other languages than 'keep', where it names any."""
+
+    use: Literal["language"]
+    name: Name = "language"
+    keep: list[str] = Field(
+        default_factory=list, description="codes, such as en; labels of the model where one is given"
+    )
+    at_least: Fraction = Field(0.65, description="probability; with CLD2, share of the text that is in the language")
+    model: str | None = Field(None, description="a fastText language model's file, in place of CLD2")
+    first_bytes: Annotated[int, Field(ge=0)] = Field(2000, description="read so much of a document; 0: all of it")
     inverse: bool = Field(False, description="keep exactly the documents that would be dropped")
 
 

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from tilth.recipe.deduplication import DeduplicateStep, RepeatedLinesStep, RepeatedPassagesStep, SurvivorRecipe
 from tilth.recipe.filters import (
     DatatroveStep,
+    LanguageStep,
     LimitsStep,
     NormaliseStep,
     PersonalStep,
@@ -47,6 +48,7 @@ Step = Annotated[
     NormaliseStep
     | RulesStep
     | LimitsStep
+    | LanguageStep
     | PersonalStep
     | RepairStep
     | WordListStep
