@@ -15,8 +15,7 @@ of equal models that read other mixtures of the sources. None is told which sour
 The row ``target`` is the question; it was chosen before the models were trained. The texts are those of the folder
 ../shared/data beside the repository; nothing of them is written outside ``--folder``.
 
-``--quick`` is for a look at the machinery: a fifth of the documents, a smaller model, a fifth of the steps, and no
-ladder of sizes, which orders all but one of so few documents alike: nothing to learn from.
+``--quick`` is for a look at the machinery: a fifth of the documents, a smaller model, a fifth of the steps.
 """
 
 import argparse
@@ -62,15 +61,23 @@ class Scale:
     sample: int  # scored by the ladder, of each source; and of each target source, what the others are shown
     sizes: tuple[tuple[int, int, int], ...]  # the ladder of sizes
     mixed: tuple[int, int, int]  # every model of the ladder of mixtures
+    mixtures: int  # models of that ladder; the more, the fewer documents order all of them perfectly
     final: tuple[int, int, int]  # every final training
     held_out: float
 
 
 FULL = Scale(
-    2670, 300, ((1, 16, 100), (1, 32, 150), (2, 48, 200), (2, 64, 300), (3, 96, 400)), (2, 48, 200), (2, 64, 300), 0.05
+    2670,
+    300,
+    ((1, 16, 100), (1, 32, 150), (2, 48, 200), (2, 64, 300), (3, 96, 400)),
+    (2, 48, 200),
+    6,
+    (2, 64, 300),
+    0.05,
 )
-QUICK = Scale(500, 80, (), (2, 48, 60), (1, 48, 80), 0.08)
-MIXTURES = 6  # models of the ladder of mixtures
+QUICK = Scale(
+    500, 80, ((1, 16, 25), (1, 32, 40), (2, 48, 60), (2, 64, 90), (3, 96, 120)), (2, 48, 60), 4, (1, 48, 80), 0.08
+)
 EPOCHS = 25  # of both classifiers: at fastText's 5 one of 540 texts a class has hardly begun to learn
 REFERENCE = "reference.jsonl"
 SEQUENCE, BATCH, VOCABULARY = 128, 16, 2560  # pieces: the languages bring 1,500 characters
@@ -321,10 +328,10 @@ def measure(folder: Path, scale: Scale) -> dict[str, Any]:
     say(f"pool of {documents} documents, {pool.head.manifest.account.bytes_out / 1e6:.1f} MB")
     rungs: dict[str, list[tuple[tuple[int, int, int], dict[str, float]]]] = {
         "preselect": [(shape, {}) for shape in scale.sizes],
-        "preselect-mixtures": [(scale.mixed, weights) for weights in mixtures(names, MIXTURES)],
+        "preselect-mixtures": [(scale.mixed, weights) for weights in mixtures(names, scale.mixtures)],
     }
     ladders: dict[str, list[dict[str, str]]] = {}
-    for method, models in rungs.items():  # without models, no such method
+    for method, models in rungs.items():
         for number, (shape, weights) in enumerate(models):
             place = folder / "ladder" / f"{method}-{number}"
             trained(place, pool.tokens.folder, vocabulary, shape, number, weights)
