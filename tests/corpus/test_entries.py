@@ -134,6 +134,12 @@ def test_what_has_several_members_is_several_parts(tmp_path: Path, name: str, me
     assert known_entries({"x": source}, files, 1, tmp_path / "cache.json", look=None) == entries
 
 
+def test_members_that_wget_wrote_are_found(tmp_path: Path) -> None:
+    member = PACK["gz"](b'{"text":"a"}\n')
+    (tmp_path / "a.jsonl.gz").write_bytes((member[:8] + b"\x02\x13" + member[10:]) * 3)  # XFL, and a system of its own
+    assert read(Source("x", ("a.jsonl.gz",)), tmp_path, 1)[2] == 3
+
+
 def test_frames_that_are_skipped_are_entered_as_any(tmp_path: Path) -> None:
     pack = PACK["zst"]
     (tmp_path / "a.jsonl.zst").write_bytes(SKIPPABLE + pack(b'{"text":"a"}\n') + SKIPPABLE + pack(b'{"text":"b"}'))

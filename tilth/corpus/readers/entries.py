@@ -29,10 +29,10 @@ from tilth.corpus.sources import Compression, Source, SourceFile, open_unchanged
 from tilth.corpus.splits import Entry
 from tilth.corpus.store import write_atomically
 
-# The bytes with which a member begins, with all that their format fixes: RFC 1952, 2.3.1 (flags below 32, XFL 0, 2 or
-# 4, a known system), the bzip2 format (level, magic of a block), RFC 8878, 3.1.1 and 3.1.2.
+# The bytes with which a member begins, with what their format fixes: RFC 1952, 2.3.1 (flags below 32, XFL 0, 2 or 4; of
+# systems wget writes one that there is not), the bzip2 format (level, magic of a block), RFC 8878, 3.1.1.
 MEMBER: dict[Compression, re.Pattern[bytes]] = {
-    "gz": re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]", re.DOTALL),
+    "gz": re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04]", re.DOTALL),
     "zst": re.compile(rb"\x28\xb5\x2f\xfd"),
     "bz2": re.compile(rb"BZh[1-9]1AY&SY"),
 }
