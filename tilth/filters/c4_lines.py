@@ -167,7 +167,7 @@ def _judge_plain(
     if end == begin or not end_marks[data[end - 1]] or dots:
         return NO_END_MARK, found, bracket
     for at in range(begin, end):
-        byte = data[at]
+        byte = np.int64(data[at])
         hint = hints[byte]
         if hint == 0:
             continue
