@@ -185,8 +185,16 @@ def peer_steps(folder: Path, model: Path, out: Path) -> list[Any]:
     )
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers import ParquetWriter
+    from datatrove.utils.hashing import HashConfig
+    from fasttext.FastText import _FastText
+    from loguru import logger
 
     scores = [FastTextClassifierFilter(str(model), keep_labels=("a", 0.0), newline_replacement=" ") for _ in range(2)]
+    for score in scores:
+        score._model = _FastText(str(model))  # by itself it copies the file into a cache of the user's
+    logger.disable("datatrove")
+    # FineWeb's hash; the default one asks xxhash for what its version 4 no longer has
+    hashes = MinhashConfig(n_grams=5, hash_config=HashConfig(hash_fc="sha1", precision=64))
     return [
         JsonlReader(str(folder), compression="zstd"),
         GopherQualityFilter(),
@@ -195,7 +203,7 @@ def peer_steps(folder: Path, model: Path, out: Path) -> list[Any]:
         FineWebQualityFilter(),
         *scores,
         ParquetWriter(str(out / "parquet")),
-        MinhashDedupSignature(str(out / "signatures"), config=MinhashConfig(n_grams=5)),
+        MinhashDedupSignature(str(out / "signatures"), config=hashes),
     ]
 
 

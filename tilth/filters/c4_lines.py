@@ -173,7 +173,7 @@ def _judge_plain(
             continue
         if hint & 1:
             if at + 1 < end and data[at + 1] | 32 == hints[256 + byte]:
-                found |= _find_phrases(data, at, end, byte | 32, phrases, bounds)
+                found |= _find_phrases(data, at, end, int(byte) | 32, phrases, bounds)
         elif hint & 2:
             bracket = True
         elif byte != KELVIN_FIRST or data[at + 1] == KELVIN_SECOND:
