@@ -14,6 +14,7 @@ from tilth.recipe.filters import (
     ProgramsStep,
     RepairStep,
     RulesStep,
+    ScoreSentencesStep,
     UrlsStep,
     WordListStep,
 )
@@ -22,6 +23,7 @@ FilterStep = (
     RulesStep
     | LimitsStep
     | LanguageStep
+    | ScoreSentencesStep
     | PersonalStep
     | RepairStep
     | WordListStep
@@ -46,6 +48,11 @@ def filter_stages(step: FilterStep, folder: Path) -> list[Stage]:
             return [ApplyLimits(step.name, limits, step.inverse)]
         case LanguageStep():
             return _language_stages(step, folder)
+        case ScoreSentencesStep():
+            from tilth.filters.score_sentences import ScoreSentences
+
+            model = _assets([step.model], folder, step.name)[0]
+            return [ScoreSentences(step.name, model, step.label, step.threshold)]
         case PersonalStep():
             from tilth.filters.personal import MaskPersonal
 

@@ -51,6 +51,16 @@ class LanguageStep(Strict):
     inverse: bool = Field(False, description="keep exactly the documents that would be dropped")
 
 
+class ScoreSentencesStep(Strict):
+    """Give every document the worst sentence's probability of a label, and the share of such sentences."""
+
+    use: Literal["score-sentences"]
+    name: Name = "toxicity"
+    model: str = Field(description="a fastText .bin or .ftz file")
+    label: str = Field(description="the label whose probability counts, such as __label__toxic")
+    threshold: Fraction = Field(0.5, description="probability from which a sentence counts for NAME.share")
+
+
 class PersonalStep(Strict):
     """Mask mail and IP addresses, phone and card numbers and IBANs, as recorded edits."""
 

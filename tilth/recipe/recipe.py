@@ -18,6 +18,7 @@ from tilth.recipe.filters import (
     ProgramsStep,
     RepairStep,
     RulesStep,
+    ScoreSentencesStep,
     UrlsStep,
     WordListStep,
 )
@@ -49,6 +50,7 @@ Step = Annotated[
     | RulesStep
     | LimitsStep
     | LanguageStep
+    | ScoreSentencesStep
     | PersonalStep
     | RepairStep
     | WordListStep
