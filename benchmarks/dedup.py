@@ -115,7 +115,9 @@ def datatrove(folder: Path, base: Path) -> None:
     )
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.utils.hashing import HashConfig
+    from loguru import logger
 
+    logger.disable("datatrove")
     # FineWeb's hash; the default one needs xxhash below 4
     config = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))
     places = [str(folder / name) for name in ("signatures", "buckets", "remove")]
@@ -139,7 +141,7 @@ def rensa(folder: Path, base: Path) -> None:
         for row in map(json.loads, lines):
             words = row["text"].lower().split()
             shingles = {" ".join(words[place : place + 5]) for place in range(max(1, len(words) - 4))}
-            signature = RMinHash(num_perm=112, seed=1)
+            signature = RMinHash(num_perm=112, seed=42)
             signature.update(list(shingles))
             if not found.add(row["id"], signature):
                 removed.append(row["id"])

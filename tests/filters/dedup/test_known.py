@@ -24,6 +24,7 @@ from tilth.filters.dedup.known import (
     write_known,
     write_known_shingles,
 )
+from tilth.filters.dedup.repeated_lines import RepeatedLines
 from tilth.filters.dedup.same_words import SameWords
 from tilth.filters.dedup.signatures import WORDS_5, Shingling, Signatures
 from tilth.filters.dedup.survivor import Preference
@@ -90,6 +91,16 @@ def test_a_new_dump_loses_what_the_old_one_kept(run_stages: Run, tmp_path: Path,
             assert drop["value"] == pytest.approx(similarity(words[number], texts_of_new[number]))
         assert drop["other"] == document_id("old", f"old{number}")  # of the two equal ones the older went
         assert drop["value"] >= drop["limit"] == 0.8
+
+
+def test_what_the_earlier_run_cut_later_is_still_known(run_stages: Run, tmp_path: Path) -> None:
+    shared = prose(500, 90)
+    rows = [{"id": str(number), "text": f"{prose(number, 30)}\n{shared}", "date": "2020"} for number in range(4)]
+    cut = [lambda head: Signatures("signatures", "old.s"), lambda head: RepeatedLines("lines", "lines", 1)]
+    old = run_stages({"old": rows}, cut, name="old")
+    assert old.manifest.account.edits == {"repeated_lines": 3}
+    new = run_stages({"new": rows}, [lambda head: Signatures("s", "s"), *remove(tmp_path / "index", old)], name="new")
+    assert [drop["value"] for drop in drops(new).values()] == [1.0] * 4
 
 
 def test_signatures_of_other_settings_are_refused(run_stages: Run) -> None:

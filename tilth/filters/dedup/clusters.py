@@ -240,7 +240,7 @@ def read_table(path: Path) -> pa.Table:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One connected component: documents by source, how many of them go, and the first few as (id, source, part)."""
+    """One connected component: documents by source, how many of them go, the best document and a few that go."""
 
     size: int
     bytes: int
@@ -250,7 +250,7 @@ class Cluster:
 
 
 def largest(folder: Path, count: int, sample: int = 3) -> Iterator[Cluster]:
-    """Yield the largest clusters, with their best documents first."""
+    """Yield the largest clusters, each with a sample: its best document, then those that go, best first."""
     members = read_table(folder / MEMBERS)
     cluster = members.column("cluster").to_numpy()
     for number in range(count):
@@ -260,7 +260,10 @@ def largest(folder: Path, count: int, sample: int = 3) -> Iterator[Cluster]:
         rows = members.slice(start, end - start)
         counts = rows.column("source").value_counts().to_pylist()
         counts.sort(key=lambda item: (-item["counts"], item["values"]))
-        shown = rows.slice(0, sample).to_pylist()
+        # the best, then those that go, then others that stay
+        stays = rows.column("survivor").is_null().to_numpy()
+        stays[0] = False
+        shown = rows.take(pa.array(np.argsort(stays, kind="stable")[:sample])).to_pylist()
         yield Cluster(
             rows.num_rows,
             int(pc.sum(rows.column("bytes")).as_py()),

@@ -90,16 +90,15 @@ def write_known(folder: Path, ends: Sequence[tuple[Stored, str]], bands: int, ro
 
 def _kept(stored: Stored, signal: str, part: int) -> Iterator[pa.RecordBatch]:
     """Yield id and signature of the documents of a part that left the end of a run and have one. No text is needed."""
-    chain = stored.stages()
-    place = [str(one.folder) for one in chain].index(stored.lineage.signals[signal])
-    measured = chain[place].folder
+    measured = measured_at(stored, signal)
     gone = [
         batch.column("id")
-        for later in chain[place + 1 :]
+        for later in stored.stages()
+        if later.manifest.index > measured.manifest.index
         for batch in read_arrow(later.folder / DROPS / part_name(part), ["id"], missing_is_empty=True)
     ]
     ids = pa.chunked_array(gone, ID).combine_chunks()
-    for batch in read_arrow(measured / SIGNALS / part_name(part), ["id", signal]):
+    for batch in read_arrow(measured.folder / SIGNALS / part_name(part), ["id", signal]):
         stays = pc.invert(pc.is_in(batch.column("id"), value_set=ids))
         yield batch.filter(pc.and_(stays, pc.is_valid(batch.column(signal))))
 
@@ -119,10 +118,18 @@ def known_digest(folder: Path) -> str:
 
 
 def texts_at_hand(ends: Sequence[tuple[Stored, str]]) -> bool:
-    """Tell whether every text that earlier runs kept still lies where they wrote it."""
+    """Tell whether every text that the signatures of earlier runs were measured on still lies where it was written."""
+    folders = [Path(measured_at(stored, signal).lineage.text) for stored, signal in ends]
     return all(
-        (Path(stored.lineage.text) / part_name(part)).is_file() for stored, _ in ends for part in range(stored.parts)
+        (folder / part_name(part)).is_file()
+        for folder, (stored, _) in zip(folders, ends, strict=True)
+        for part in range(stored.parts)
     )
+
+
+def measured_at(stored: Stored, signal: str) -> Stored:
+    """Return the stage of an earlier run that measured its signatures: later ones may have cut the texts."""
+    return next(one for one in stored.stages() if str(one.folder) == stored.lineage.signals[signal])
 
 
 def write_known_shingles(
@@ -137,9 +144,10 @@ def write_known_shingles(
     wanted = read_table(Path(index.path) / SIGNATURES).column("id").take(rows).combine_chunks()
     temporary = temporary_name(folder / SHINGLES)
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SHINGLES) as writer:
-        for stored, _ in ends:
+        for stored, signal in ends:
+            measured = measured_at(stored, signal)
             for part in range(stored.parts):
-                for batch in stored.lineage.read(part, ("text",)):
+                for batch in measured.lineage.read(part, ("text",)):
                     batch = batch.filter(pc.is_in(batch.column("id"), value_set=wanted))
                     columns = [batch.column("id"), shingle_sets(batch, shingling)]
                     writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_SHINGLES))
