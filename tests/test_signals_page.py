@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from tilth.cli import app
 from tilth.corpus.chain import open_chain
 from tilth.corpus.engines import engine
 from tilth.corpus.why import why
@@ -86,3 +88,26 @@ def test_duckdb_reads_signals_as_the_page_says(run: Path) -> None:
     exec(compile(code.replace("gopher.datatrove.words", "text.words"), "page", "exec"), names)
     ((documents, mean),) = names["answer"]  # type: ignore[misc]
     assert documents == 4 and mean > 40
+
+
+def said(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_the_command_line_sweeps_a_limit_shows_its_neighbours_and_an_edit_in_its_place(
+    run: Path, tmp_path: Path
+) -> None:
+    curve = tmp_path / "curve.svg"
+    asked = ("what-if", str(run), "--sweep", "sentences=1..9", "--points", "3")
+    swept = json.loads(said(*asked, "--json"))
+    assert [low for low, _ in swept["limits"]] == [1, 5, 9]
+    kept = [sum(documents for documents, _ in place.values()) for place in swept["kept"]]
+    assert kept == sorted(kept, reverse=True) and kept[0] > kept[-1]
+    assert said(*asked, "--svg", str(curve)).strip() and curve.read_text(encoding="utf-8").count("<svg") == 1
+    shown = json.loads(said("show", str(run), "--rule", "sentences", "--near", "2", "--json"))
+    sides = {one["passes"] for one in shown["documents"]}
+    assert sides == {True, False} and all((one["value"] >= 5) == one["passes"] for one in shown["documents"])
+    edited = next(one["id"] for one in shown["documents"] if one["passes"])
+    assert said("why", edited, "--run", str(run), "--diff").strip()
