@@ -1,23 +1,33 @@
-"""Coverage-guided fuzzing of the text kernels as plain Python: random bytes in, no crash, no index outside an array.
+"""Coverage-guided fuzzing of the text kernels: random bytes in, no crash, no index outside an array.
 
-    NUMBA_DISABLE_JIT=1 python tests/fuzz/kernels.py [--seconds 600] [--seed 1]
+    python tests/fuzz/kernels.py [--seconds 600] [--seed 1] [--kept FILE]
+    python tests/fuzz/kernels.py --replay FILE
 
-Compiled kernels check no index, and a negative one reads from the array's end even in Python. So the kernels run here
-without compilation over arrays that refuse both. What is guided: an input that executes a pair of successive lines that
-no input before it did is kept and mutated further. A plain loop over ``sys.settrace`` does that in a hundred lines; a
-fuzzer's engine (atheris) would be another 35 MB of dependency for the same arrows.
+Compiled kernels check no index. So the first form runs them as plain Python, where numpy refuses an index beyond the
+end, and the text, which here refuses a negative one too. What is guided: an input that executes a pair of successive
+lines that no input before it did is kept and mutated further. The second form gives what was kept to the compiled
+kernels, with numba's own checks. A plain loop over ``sys.settrace`` does that in a hundred lines; a fuzzer's engine
+(atheris) would be another 35 MB of dependency for the same arrows.
 """
 
 import argparse
+import json
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any
 
-os.environ["NUMBA_DISABLE_JIT"] = "1"
+# numba reads these when it is imported; kernels with checks must not meet those without in one cache
+if "--replay" in sys.argv:
+    os.environ["NUMBA_BOUNDSCHECK"] = "1"
+    os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), "tilth-checked-kernels")
+else:
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
 
 import numpy as np
 
@@ -121,14 +131,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kept", type=Path, help="write the inputs that were kept to this file")
+    parser.add_argument("--replay", type=Path, help="run the inputs of this file, by compiled kernels")
     options = parser.parse_args()
+    if options.replay is not None:
+        replay(options.replay)
+    else:
+        fuzz(options.seconds, options.seed, options.kept)
+
+
+def replay(path: Path) -> None:
+    """Run kept inputs, one after the other."""
+    pool = [[bytes.fromhex(text) for text in batch] for batch in json.loads(path.read_text())]
+    for batch in pool:
+        try:
+            run(batch)
+        except Exception:
+            print(f"crash: {batch!r}", flush=True)
+            raise
+    print(f"{len(pool):,} inputs, no crash")
+
+
+def fuzz(seconds: float, seed: int, kept: Path | None) -> None:
+    """Mutate what was kept for ``seconds``."""
     warnings.simplefilter("ignore", RuntimeWarning)  # hashes overflow, and may
-    random = Random(options.seed)
+    random = Random(seed)
     pool: list[list[bytes]] = [[], [b""], [b"The oats stand well.\n"]]
     seen: set[tuple[int, int, int]] = set()
     runs = 0
     run([b"The oats."])  # builds the tables, which nobody traces
-    end = time.monotonic() + options.seconds
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         one = pool[runs] if runs < 3 else mutated(random.choice(pool), pool, random)
         try:
@@ -140,7 +172,9 @@ def main() -> None:
         if not found <= seen:
             seen |= found
             pool.append(one)
-    print(f"{runs:,} inputs in {options.seconds:.0f} s, {len(pool):,} kept, {len(seen):,} arrows, no crash")
+    if kept is not None:
+        kept.write_text(json.dumps([[text.hex() for text in batch] for batch in pool]))
+    print(f"{runs:,} inputs in {seconds:.0f} s, {len(pool):,} kept, {len(seen):,} arrows, no crash")
 
 
 if __name__ == "__main__":
