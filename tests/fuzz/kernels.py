@@ -25,7 +25,7 @@ from typing import Any
 # numba reads these when it is imported; kernels with checks must not meet those without in one cache
 if "--replay" in sys.argv:
     os.environ["NUMBA_BOUNDSCHECK"] = "1"
-    os.environ["NUMBA_CACHE_DIR"] = os.path.join(tempfile.gettempdir(), "tilth-checked-kernels")
+    os.environ["NUMBA_CACHE_DIR"] = f"{tempfile.gettempdir()}/tilth-checked-kernels"
 else:
     os.environ["NUMBA_DISABLE_JIT"] = "1"
 
