@@ -66,7 +66,9 @@ def test_an_edited_document_shows_the_edit_and_the_text_before(chain: list[Store
     assert story.text == "  plough"
     strip = story.events[1]
     assert strip.verdict == "edited"
-    assert strip.edits == [{"start": 0, "end": 2, "replacement": "", "original": "  ", "rule": "leading_spaces"}]
+    assert strip.edits == [
+        {"start": 0, "end": 2, "replacement": "", "original": "  ", "rule": "leading_spaces", "other": None}
+    ]
 
 
 def test_a_dropped_document_names_rule_and_value_and_met_nothing_after(chain: list[Stored]) -> None:

@@ -37,7 +37,7 @@ def losses_of(model: ModelConfig, batch: Batch) -> Any:
     job = TrainJob(model, optimisation, "-", tokenizer="-", packing="cut" if model.kind == "gpt" else "segments")
     device = torch.device("cpu")
     with torch.no_grad():
-        return forward(job, build_model(model, Layout()).eval(), [batch], device, backward=False)
+        return forward(job, [build_model(model, Layout()).eval()], [batch], device, backward=False)
 
 
 @pytest.mark.parametrize("position", ["rope", "learned"])
