@@ -16,10 +16,11 @@ from typing import Any
 
 from tilth.corpus.errors import UserError
 from tilth.tokenize.cuts import SENTENCEPIECE
-from tilth.tokenize.sentencepiece_proto import read_traits
+from tilth.tokenize.sentencepiece_proto import read_pieces, read_traits
 from tilth.tokenize.settings import NEWLINES, TokenizerSettings
-from tilth.tokenize.tokenizer import PADDING, SEPARATOR, UNKNOWN, Tokenizer, build_tokenizer, special_ids
+from tilth.tokenize.tokenizer import PADDING, SEPARATOR, UNKNOWN, Tokenizer, build_tokenizer, special_ids, token_dtype
 from tilth.tokenize.training_text import LINE_CHARACTERS
+from tilth.tokenize.unigram import VERSION, by_search, prepare_search
 from tilth.tokenize.words import spans_a_cut
 
 SPACE_SIGN = "\u2581"  # SentencePiece's sign for a space
@@ -107,7 +108,11 @@ def load_sentencepiece(path: Path, data: bytes) -> Tokenizer:
     exact = traits.algorithm == "bpe" and traits.keeps_text and not _tears_a_piece(processor)
     kind = f"sentencepiece-{traits.algorithm}"
     cuts = SENTENCEPIECE if exact else None
-    return build_tokenizer(path, data, kind, processor.vocab_size(), special, library, cuts)
+    size = processor.vocab_size()
+    searched = traits.algorithm == "unigram" and traits.keeps_text and traits.escapes_spaces
+    search = prepare_search(read_pieces(data)) if searched and sentencepiece.__version__ == VERSION else None
+    encode = None if search is None else by_search(search, token_dtype(size))
+    return build_tokenizer(path, data, kind, size, special, library, cuts, encode)
 
 
 class SentencePieceLibrary:

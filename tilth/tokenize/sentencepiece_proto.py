@@ -7,9 +7,19 @@ sentencepiece 0.2.3. A file may be extended by appending: repeated fields of a p
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 ALGORITHMS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+NORMAL, USER_DEFINED, UNUSED, BYTE = 1, 4, 5, 6  # ModelProto.SentencePiece.Type, those that are told apart here
+
+
+class Piece(NamedTuple):
+    """A piece as the file has it: UTF-8 with U+2581 for spaces, its score, its type."""
+
+    text: bytes
+    score: float
+    kind: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Traits:
     adds_space: bool  # a space is put before the text
     trims: bool  # spaces at the ends and doubled ones are removed
     space_after: bool  # the sign for a space ends a word instead of starting it
+    escapes_spaces: bool  # spaces become U+2581 before encoding
 
     @property
     def keeps_text(self) -> bool:
@@ -46,7 +57,21 @@ def read_traits(data: bytes) -> Traits:
         adds_space=bool(normaliser.get(3, 1)),
         trims=bool(normaliser.get(4, 1)),
         space_after=bool(trainer.get(24, 0)),
+        escapes_spaces=bool(normaliser.get(5, 1)),
     )
+
+
+def read_pieces(data: bytes) -> list[Piece]:
+    """Return all pieces of a model file that the library reads, in the order of their ids."""
+    found = []
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            piece = dict(_fields(value))
+            text, score, kind = piece.get(1, b""), piece.get(2, b"\0\0\0\0"), piece.get(3, NORMAL)
+            if not (isinstance(text, bytes) and isinstance(score, bytes) and isinstance(kind, int)):
+                raise ValueError("a piece with other types")
+            found.append(Piece(text, struct.unpack("<f", score)[0], kind))
+    return found
 
 
 def with_pieces(data: bytes, pieces: Iterable[tuple[str, float]]) -> bytes:

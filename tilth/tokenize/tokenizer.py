@@ -158,11 +158,22 @@ class Tokenizer:
 
 
 def build_tokenizer(
-    path: Path, data: bytes, kind: str, size: int, special: Mapping[str, int], library: Library, cuts: np.ndarray | None
+    path: Path,
+    data: bytes,
+    kind: str,
+    size: int,
+    special: Mapping[str, int],
+    library: Library,
+    cuts: np.ndarray | None,
+    encode: EncodeColumn | None = None,
 ) -> Tokenizer:
-    """Put a tokenizer together. ``cuts``: where the library may be given words in place of texts, if anywhere."""
+    """Put a tokenizer together. ``cuts``: where the library may be given words in place of texts, if anywhere.
+
+    ``encode``: what encodes in place of the library, with its ids.
+    """
     dtype = token_dtype(size)
-    encode = directly(library, dtype) if cuts is None else WordTable(library.encode, dtype, cuts).encode
+    if encode is None:
+        encode = directly(library, dtype) if cuts is None else WordTable(library.encode, dtype, cuts).encode
     return Tokenizer(path, kind, xxhash.xxh3_128_hexdigest(data), size, special, library, encode)
 
 
