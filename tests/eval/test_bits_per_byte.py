@@ -41,9 +41,9 @@ def test_the_bits_are_those_of_a_plain_computation(
     evaluated: tuple[EvalResult, Path], seed_checkpoint: Path, tokenizer_path: Path, held_out: pa.Table
 ) -> None:
     from tilth.tokenize.tokenizer import Tokenizer
+    from tilth.train.build import build_model
     from tilth.train.checkpoint import read_checkpoint
     from tilth.train.cpu_backend import cuda_on_cpu
-    from tilth.train.gpt import build_gpt
     from tilth.train.layout import Layout, alone
     from tilth.train.model import ModelConfig
     from tilth.train.state import load_state
@@ -52,7 +52,7 @@ def test_the_bits_are_those_of_a_plain_computation(
     model = ModelConfig(**read_checkpoint(seed_checkpoint).model)
     expected = []
     with cuda_on_cpu(), alone(), torch.no_grad():
-        gpt = build_gpt(model, Layout())
+        gpt = build_model(model, Layout())
         load_state(seed_checkpoint, [gpt], None)
         gpt.eval()
         for tokens in tokenizer.encode_batch(held_out.column("text").to_pylist()):

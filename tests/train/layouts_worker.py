@@ -114,15 +114,15 @@ def train_naively(folder: Path) -> None:
     """Take the steps of virtual stages with the messages that Megatron's configuration has by default."""
     from unittest.mock import patch
 
-    from tilth.train import gpt
+    from tilth.train import build
 
-    ours = gpt.transformer_config
+    ours = build.transformer_config
 
     def naive(*arguments: Any) -> Any:
         config = ours(*arguments)
         return dataclasses.replace(config, batch_p2p_comm=True, overlap_p2p_comm=False)
 
-    with patch.object(gpt, "transformer_config", naive):
+    with patch.object(build, "transformer_config", naive):
         train_in(folder, LLAMA, PP2_VP2, 3)
 
 

@@ -16,16 +16,16 @@ UNTIED = dataclasses.replace(LLAMA, tied_embeddings=False, vocabulary_size=256)
 @pytest.mark.parametrize("config", [LLAMA, GPT2, UNTIED, dataclasses.replace(LLAMA, ffn_hidden_size=24)])
 def test_the_number_of_parameters_is_that_of_the_built_model(config: ModelConfig, world: object) -> None:
     pytest.importorskip("megatron.core")
-    from tilth.train.gpt import build_gpt
+    from tilth.train.build import build_model
 
-    assert sum(parameter.numel() for parameter in build_gpt(config, Layout()).parameters()) == config.parameters
+    assert sum(parameter.numel() for parameter in build_model(config, Layout()).parameters()) == config.parameters
 
 
 def test_a_token_that_does_not_exist_is_never_predicted(world: object) -> None:
     torch = pytest.importorskip("torch")
-    from tilth.train.gpt import build_gpt
+    from tilth.train.build import build_model
 
-    model = build_gpt(LLAMA, Layout())  # 300 tokens in 384 rows
+    model = build_model(LLAMA, Layout())  # 300 tokens in 384 rows
     with torch.no_grad():
         model.embedding.word_embeddings.weight[300:] = 10.0  # would win if it could
     inputs = torch.arange(16)[None]

@@ -20,9 +20,9 @@ with warnings.catch_warnings():
     from megatron.core.models.bert.bert_layer_specs import bert_layer_local_spec
     from megatron.core.models.bert.bert_model import BertModel
     from megatron.core.tensor_parallel import gather_from_sequence_parallel_region
+    from megatron.core.transformer.transformer_config import TransformerConfig
 
-from tilth.train.block import block, forbid_padding, norm_of, transformer_config
-from tilth.train.layout import Layout
+from tilth.train.block import block, forbid_padding, norm_of
 from tilth.train.model import ModelConfig
 
 SEGMENTS = 2  # token types, as in BERT; rows without segments are all of the first
@@ -104,19 +104,9 @@ class Bert(BertModel):
 
 
 def build_bert(
-    model: ModelConfig,
-    layout: Layout,
-    bf16: bool = False,
-    recompute: str = "none",
-    attention: str = "sdpa",
-    virtual: int | None = None,
+    model: ModelConfig, config: TransformerConfig, attention: str = "sdpa", virtual: int | None = None
 ) -> Bert:
-    """Return this process's part of the model, on the CPU, with weights from the current generator.
-
-    ``attention``: ``sdpa`` or ``transformer-engine``; ``virtual``: which part of its stage, where ``layout.virtual`` is
-    above 1.
-    """
-    config = transformer_config(model, layout, bf16, recompute)
+    """Return this process's part of a BERT of ``config``; the rest as in ``build_model``."""
     with patch.object(bert_lm_head, "LNImpl", norm_of(model)):
         return Bert(
             config,

@@ -1,6 +1,7 @@
 """Builds the model that a description names: whole, or the parts of it that one process of a layout holds."""
 
 from tilth.train.bert import Bert, build_bert
+from tilth.train.block import transformer_config
 from tilth.train.gpt import Gpt, build_gpt
 from tilth.train.layout import Layout
 from tilth.train.model import ModelConfig
@@ -22,7 +23,7 @@ def build_model(
     above 1.
     """
     build = build_bert if model.kind == "bert" else build_gpt
-    return build(model, layout, bf16, recompute, attention, virtual)
+    return build(model, transformer_config(model, layout, bf16, recompute), attention, virtual)
 
 
 def build_parts(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tilth.corpus.errors import UserError
 from tilth.train import checkpoint
+from tilth.train.block import transformer_config
 from tilth.train.gpt import Gpt, build_gpt
 from tilth.train.job import parse
 from tilth.train.layout import Layout, alone
@@ -57,7 +58,7 @@ def generate(
     for number, prompt in enumerate(prompts):
         _check_prompt(number, prompt, most, model)
     with alone() as device, torch.no_grad():
-        gpt = build_gpt(model, Layout()).to(device).eval()
+        gpt = build_gpt(model, transformer_config(model, Layout())).to(device).eval()
         load_state(found.path, [gpt], None)
         return [list(_written(gpt, model, prompt, most, sampling, stop, device)) for prompt in prompts]
 

@@ -12,9 +12,9 @@ with warnings.catch_warnings():
     from megatron.core import parallel_state
     from megatron.core.models.gpt import GPTModel
     from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+    from megatron.core.transformer.transformer_config import TransformerConfig
 
-from tilth.train.block import block, forbid_padding, transformer_config
-from tilth.train.layout import Layout
+from tilth.train.block import block, forbid_padding
 from tilth.train.model import ModelConfig
 
 
@@ -33,19 +33,9 @@ class Gpt(GPTModel):
 
 
 def build_gpt(
-    model: ModelConfig,
-    layout: Layout,
-    bf16: bool = False,
-    recompute: str = "none",
-    attention: str = "sdpa",
-    virtual: int | None = None,
+    model: ModelConfig, config: TransformerConfig, attention: str = "sdpa", virtual: int | None = None
 ) -> Gpt:
-    """Return this process's part of the model, on the CPU, with weights from the current generator.
-
-    ``attention``: ``sdpa`` or ``transformer-engine``; ``virtual``: which part of its stage, where ``layout.virtual`` is
-    above 1.
-    """
-    config = transformer_config(model, layout, bf16, recompute)
+    """Return this process's part of a GPT of ``config``; the rest as in ``build_model``."""
     return Gpt(
         config,
         block(get_gpt_layer_local_spec(normalization=model.normalization), model, config, virtual, attention),
