@@ -44,13 +44,16 @@ def demo(
     json: Json = False,
 ) -> None:
     """Harvest real text from this Python, then run the whole path on it: from raw text to an evaluated model."""
+    import time
+
     from tilth.demo import prepare
     from tilth.show import showing
 
+    start = time.perf_counter()
     with showing(json=json) as show:
         harvest = prepare(folder, lambda done, total: show.progress("harvest", done, total))
         said = f"{harvest.documents:,} documents, {harvest.bytes / 1e6:,.1f} MB in {len(harvest.sources)} sources"
-        show.finished("harvest", said, reused=harvest.reused)
+        show.finished("harvest", said, None if harvest.reused else time.perf_counter() - start)
         result = _run(folder / "recipe.yaml", runs, until, engine, workers, runner, show)
     _tell(result, json)
 
@@ -283,18 +286,20 @@ def export(
     json: Json = False,
 ) -> None:
     """Write what leaves a stage as files for other tools, with a manifest."""
+    import time
     from typing import get_args
 
     from tilth.corpus.writers import ExportFormat
     from tilth.export import export as write
     from tilth.show import showing
 
+    start = time.perf_counter()
     if format not in get_args(ExportFormat):
         raise UserError(f"--format: found '{format}', expected one of {', '.join(get_args(ExportFormat))}")
     with showing(json=json) as show:
         made = write(_run_folder(run), stage, format, out, lambda done, total: show.progress("export", done, total))  # type: ignore[arg-type]
         said = f"{made['documents']:,} documents, {made['bytes'] / 1e6:,.1f} MB of text in {len(made['files'])} files"
-        show.finished("export", f"{said}: {made['folder']}", reused=made["reused"])
+        show.finished("export", f"{said}: {made['folder']}", None if made["reused"] else time.perf_counter() - start)
     if json:
         print(json_module.dumps({"ok": True, **made}))
 

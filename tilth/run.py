@@ -5,10 +5,11 @@ tokenizer, a model) lies in a folder under its own fingerprint, which is made of
 was fitted to. So the same recipe again finds everything, and a changed word in it redoes what depends on that word.
 """
 
+import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ import yaml
 from tilth.corpus.chain import INDEX, Chain, NotStored, Stored, locked
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import fingerprint
+from tilth.corpus.stage import MapStage, fingerprint
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.deduplication import check_losses
 from tilth.inputs import find_inputs
@@ -30,7 +31,7 @@ from tilth.recipe.hold_out import HoldOutStep
 from tilth.recipe.recipe import Recipe, Step
 from tilth.recipe.tokenizer import TokenizerRecipe
 from tilth.recipe.training import EvaluateRecipe, TrainRecipe
-from tilth.steps import check_settings, stages, tokenizer_settings
+from tilth.steps import Make, check_settings, made, stages, tokenizer_settings
 from tilth.training import deciding, grown_pieces, train_job
 
 ENTRIES = "entries.json"  # in the run folder: where large packed files can be entered
@@ -55,8 +56,8 @@ class Show(Protocol):
     def progress(self, step: str, done: int, total: int, detail: str = "") -> None:
         """``done`` of ``total`` units of a step are done."""
 
-    def finished(self, step: str, detail: str, *, reused: bool) -> None:
-        """A step came to its end; ``reused``: it was found stored."""
+    def finished(self, step: str, detail: str, seconds: float | None) -> None:
+        """A step came to its end, after so many seconds of its own; None: it was found stored."""
 
 
 @dataclass
@@ -106,6 +107,10 @@ class Run:
         self.index = Index(recipe.name, seconds=known_seconds(root))
         self.chain = Chain(self.root, engine, show.progress, dry, recipe.memory)
         self.held_out: list[Stored] = []
+        self.makes: dict[str, list[Make]] = {}
+        self.ahead: dict[str, list[Stored]] = {}  # stages of later steps that an earlier step's pass has run
+        self.moved: dict[str, float] = {}  # seconds of a step that its neighbours' pass took for it, or it for them
+        self.until: str | None = None
         self.digests: dict[str, dict[str, str]] = {}
         self.reused: dict[str, bool] = {}
         self.outputs: dict[str, Any] = {}  # what the lock file and the summary say beyond the stages
@@ -131,13 +136,15 @@ class Run:
         names = [name for name, _ in self.steps()]
         if until is not None and until not in names:
             raise UserError(f"--until: no step '{until}'; the steps are {', '.join(names)}")
+        self.until = until
         with locked(self.root):
             for name, work in self.steps():
                 start = time.perf_counter()
                 said = work()
+                seconds = time.perf_counter() - start + self.moved.get(name, 0.0)
                 if not self.reused[name]:
-                    self.index.seconds[name] = round(time.perf_counter() - start, 3)
-                self.show.finished(name, said, reused=self.reused[name])
+                    self.index.seconds[name] = round(seconds, 3)
+                self.show.finished(name, said, None if self.reused[name] else seconds)
                 if name != "report":  # the report shows what these say
                     self.index.write(self.root)
                     self._write_lock()
@@ -181,13 +188,49 @@ class Run:
         return said + (f", {records:,} with a repeated id (known by their place)" if records else "")
 
     def _stages(self, step: Step) -> str:
-        done = [self.head]
+        """Run the stages of a step; map stages that need no fitting together, and those of the steps that follow."""
         check = partial(check_losses, step, self.head.manifest) if isinstance(step, DeduplicateStep) else None
-        for make in stages(step, self.recipe, self):
-            done.append(self.chain.apply(make(done[-1]), done[-1], check=check))
+        done = [self.head, *self.ahead.pop(step.name, [])]
+        makes = self._made(step)
+        while len(done) <= len(makes):
+            ready = leading_maps(makes[len(done) - 1 :])
+            if not ready:
+                stage = made(makes[len(done) - 1], done[-1])
+                done.append(self.chain.apply(stage, done[-1], check=check))
+                continue
+            alone = self.dry or check is not None or len(ready) <= len(makes) - len(done)
+            following = {} if alone else self._following(step)
+            stored = self.chain.apply_all([*ready, *itertools.chain(*following.values())], done[-1], check=check)
+            done += stored[: len(ready)]
+            left = iter(stored[len(ready) :])
+            for name, those in following.items():
+                self.ahead[name] = list(itertools.islice(left, len(those)))
+                self.moved[name] = sum(self.chain.seconds[stage.name] for stage in those)
+            self.moved[step.name] = -sum(self.moved[name] for name in following)
         if isinstance(step, HoldOutStep):
             self.held_out.append(done[-1])
         return self._advance(step.name, done[1:])
+
+    def _made(self, step: Step) -> list[Make]:
+        """Return what ``stages`` says of a step, asked once."""
+        if step.name not in self.makes:
+            self.makes[step.name] = stages(step, self.recipe, self)
+        return self.makes[step.name]
+
+    def _following(self, step: Step) -> dict[str, list[MapStage]]:
+        """Return the stages of the steps that can go through in one pass with ``step``: map stages and no others."""
+        if step.name == self.until:
+            return {}
+        found: dict[str, list[MapStage]] = {}
+        for one in self.recipe.stages[self.recipe.stages.index(step) + 1 :]:
+            makes = [] if isinstance(one, DeduplicateStep) else self._made(one)
+            ready = leading_maps(makes)
+            if not ready or len(ready) < len(makes):
+                break
+            found[one.name] = ready
+            if one.name == self.until:
+                break
+        return found
 
     def _advance(self, name: str, done: list[Stored]) -> str:
         """Make the last stage of a step the head of the chain and say what became of the documents."""
@@ -435,6 +478,16 @@ class Run:
         }
         text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
         write_atomically(self.root / "recipe.lock.yaml", text.encode())
+
+
+def leading_maps(makes: Sequence[Make]) -> list[MapStage]:
+    """Return the map stages at the beginning of a list, up to the first that is none or has to be made."""
+    found = []
+    for make in makes:
+        if not isinstance(make, MapStage):
+            break
+        found.append(make)
+    return found
 
 
 def versions() -> dict[str, str]:

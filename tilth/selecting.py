@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tilth.selection.scorer import ScorerSettings
     from tilth.steps import Fitting
 
-Make = Callable[[Stored], Stage]
+Make = Stage | Callable[[Stored], Stage]
 
 SCORERS, RIVALS, SELECTIONS = "scorers", "rivals", "selections"  # folders of a run, and keys in its run.json
 PLAN: Final = "plan.json"
@@ -50,17 +50,17 @@ TARGET_BYTES: Final = 200_000  # of held-out text of each target source that say
 
 
 def select(step: Step, recipe: Recipe, fitting: "Fitting") -> list[Make]:
-    """Return what makes the stages of a step of selection, in order."""
+    """Return the stages of a step of selection, in order, or what makes them."""
     match step:
         case RandomStep():
             from tilth.selection.rivals import RandomDraw
 
             seed = recipe.seed if step.seed is None else step.seed
-            return [lambda head: RandomDraw(step.name, seed)]
+            return [RandomDraw(step.name, seed)]
         case LengthStep() | CompressionStep():
             from tilth.selection.rivals import Size
 
-            return [lambda head: Size(step.name, step.use)]
+            return [Size(step.name, step.use)]
         case DsirStep():
             return [lambda head: importance(step, recipe, fitting, head)]
         case PerplexityStep():
@@ -79,12 +79,11 @@ def select(step: Step, recipe: Recipe, fitting: "Fitting") -> list[Make]:
         case AsOfStep():
             from tilth.selection.as_of import AsOf
 
-            as_of = AsOf(step.name, step.until, step.since, step.undated, step.inverse)
-            return [lambda head: as_of]
+            return [AsOf(step.name, step.until, step.since, step.undated, step.inverse)]
         case LeaveOutStep():
             from tilth.selection.as_of import LeaveOut
 
-            return [lambda head: LeaveOut(step.name, tuple(step.sources), step.inverse)]
+            return [LeaveOut(step.name, tuple(step.sources), step.inverse)]
         case SelectStep():
             return [
                 lambda head: rank(step, recipe, fitting, head),

@@ -1,6 +1,5 @@
 """How a run shows itself: a bar a step on a terminal, one line a step elsewhere, nothing where JSON is wanted."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,23 +15,19 @@ class Silent:
     def progress(self, step: str, done: int, total: int, detail: str = "") -> None:
         """Say nothing."""
 
-    def finished(self, step: str, detail: str, *, reused: bool) -> None:
+    def finished(self, step: str, detail: str, seconds: float | None) -> None:
         """Say nothing."""
 
 
 class Lines:
     """One line when a step is finished."""
 
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-
     def progress(self, step: str, done: int, total: int, detail: str = "") -> None:
         """Say nothing: the log of a batch job has no use for half a bar."""
 
-    def finished(self, step: str, detail: str, *, reused: bool) -> None:
+    def finished(self, step: str, detail: str, seconds: float | None) -> None:
         """Print the step, what came out, and how long it took."""
-        print(line(step, detail, time.perf_counter() - self.start, reused=reused), flush=True)
-        self.start = time.perf_counter()
+        print(line(step, detail, seconds), flush=True)
 
 
 class Bars:
@@ -41,7 +36,6 @@ class Bars:
     def __init__(self, bars: Any) -> None:
         self.bars = bars
         self.tasks: dict[str, Any] = {}
-        self.start = time.perf_counter()
 
     def progress(self, step: str, done: int, total: int, detail: str = "") -> None:
         """Move the bar of a step; a step that is full makes room for the next."""
@@ -49,19 +43,17 @@ class Bars:
             self.tasks[step] = self.bars.add_task(f"{step:<{WIDTH}}", total=total, detail="")
         self.bars.update(self.tasks[step], completed=done, total=total, detail=detail)
 
-    def finished(self, step: str, detail: str, *, reused: bool) -> None:
+    def finished(self, step: str, detail: str, seconds: float | None) -> None:
         """Turn the step's bars into one line."""
         for task in self.tasks.values():
             self.bars.remove_task(task)
         self.tasks.clear()
-        said = line(step, detail, time.perf_counter() - self.start, reused=reused)
-        self.bars.console.print(said, highlight=False, markup=False)
-        self.start = time.perf_counter()
+        self.bars.console.print(line(step, detail, seconds), highlight=False, markup=False)
 
 
-def line(step: str, detail: str, seconds: float, *, reused: bool) -> str:
+def line(step: str, detail: str, seconds: float | None) -> str:
     """Return the line of a finished step."""
-    return f"{step:<{WIDTH}}  {detail}  [{'stored' if reused else f'{seconds:.1f} s'}]"
+    return f"{step:<{WIDTH}}  {detail}  [{'stored' if seconds is None else f'{seconds:.1f} s'}]"
 
 
 @contextmanager

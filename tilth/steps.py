@@ -5,7 +5,6 @@ may say that it is not there yet.
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from tilth.recipe.tokenizer import TokenizerRecipe
 from tilth.tokenize.settings import TokenizerSettings, bytes_vocabulary
 from tilth.training import check_training
 
-Make = Callable[[Stored], Stage]  # a stage, given the documents that enter it
+Make = Stage | Callable[[Stored], Stage]  # a stage, or what makes it, given the documents that enter it
 
 
 class Fitting(Protocol):
@@ -46,39 +45,42 @@ class Fitting(Protocol):
 
 
 def stages(step: Step, recipe: Recipe, fitting: Fitting) -> list[Make]:
-    """Return what makes the stages of a step, in order. Raises ``UserError`` for a preset or rule that is unknown."""
+    """Return the stages of a step, in order, or what makes them.
+
+    Raises ``UserError`` for a preset or rule that is unknown.
+    """
     match step:
         case NormaliseStep():
             from tilth.filters.normalise import Normalise
 
-            return [lambda head: Normalise(step.name)]
+            return [Normalise(step.name)]
         case _ if isinstance(step, FilterStep):
-            return [partial(_given, stage) for stage in filter_stages(step, fitting.folder)]
+            return [*filter_stages(step, fitting.folder)]
         case DeduplicateStep():
             from tilth.deduplication import deduplicate
 
-            return deduplicate(step, [source.name for source in recipe.sources], fitting)
+            return [*deduplicate(step, [source.name for source in recipe.sources], fitting)]
         case RepeatedLinesStep() | RepeatedPassagesStep():
             from tilth.deduplication import repeated
 
-            return repeated(step, [source.name for source in recipe.sources])
+            return [*repeated(step, [source.name for source in recipe.sources])]
         case DecontaminateStep():
             from tilth.decontamination import decontaminate
 
-            return decontaminate(step, fitting)
+            return [*decontaminate(step, fitting)]
         case HoldOutStep():
             from tilth.filters.hold_out import HoldOut
 
-            return [lambda head: HoldOut(step.name, step.fraction, recipe.seed)]
+            return [HoldOut(step.name, step.fraction, recipe.seed)]
         case _:
             from tilth.selecting import select
 
             return select(step, recipe, fitting)
 
 
-def _given(stage: Stage, head: Stored) -> Stage:
-    """Return a stage that needs nothing of the documents that enter it."""
-    return stage
+def made(make: Make, head: Stored) -> Stage:
+    """Return the stage, made for the documents of ``head`` where it has to be."""
+    return make if isinstance(make, Stage) else make(head)
 
 
 def check_settings(recipe: Recipe) -> None:

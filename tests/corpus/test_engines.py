@@ -15,9 +15,10 @@ from example_stages import CountPeers, CountVowels, DropByVowels, Misbehave, Str
 from tilth.corpus.chain import Chain, Stored
 from tilth.corpus.engines import Engine, engine
 from tilth.corpus.errors import UserError
+from tilth.corpus.one_pass import TIMES, Pass, Place
 from tilth.corpus.sources import Source
 from tilth.corpus.stage import GroupStage, Stage
-from tilth.corpus.tasks import ROOM, GroupJob, MapTask
+from tilth.corpus.tasks import ROOM, GroupJob
 from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
@@ -152,12 +153,13 @@ def test_maps_do_not_depend_on_the_order_of_parts(
 ) -> None:
     head, strip = expected[1][:2]
     tasks = [
-        MapTask(StripSpaces("strip"), head.lineage, part, tmp_path, strip.manifest.fingerprint)
+        Pass((StripSpaces("strip"),), (Place(tmp_path, strip.manifest.fingerprint),), head.lineage, part)
         for part in random.Random(0).sample(range(head.parts), head.parts)
     ]
     any_engine.run(tasks)
     found = dict(bytes_below(strip.folder))
     found.pop("_manifest.json")
+    shutil.rmtree(tmp_path / TIMES)  # a note for the chain
     assert bytes_below(tmp_path) == found
 
 

@@ -10,9 +10,11 @@ import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pyarrow.compute as pc
 from tilth.corpus.engines import Engine
 from tilth.corpus.errors import UserError
 from tilth.corpus.ledger import LedgerError
+from tilth.corpus.one_pass import TIMES, Pass, Place, pass_name
 from tilth.corpus.readers import read_part
 from tilth.corpus.readers.chunk import LEFT_OUT, UNREAD
 from tilth.corpus.repeated import (
@@ -45,7 +48,7 @@ from tilth.corpus.store import (
     read_receipt,
     receipt_path,
 )
-from tilth.corpus.tasks import GroupJob, MapTask, clear_failures, raise_failure
+from tilth.corpus.tasks import GroupJob, clear_failures, raise_failure
 
 INDEX = "run.json"  # names the folders of a run
 READ_VERSION = 2  # raised when readers change what they bring
@@ -55,6 +58,7 @@ FOLD = 8  # memory of a reduction over the keyed rows that it is given, at most:
 
 Digests = Mapping[str, Mapping[str, str]]  # source -> relative name -> xxh3-128 of the file
 Progress = Callable[[str, int, int], None]  # stage, parts done, parts in all
+Check = Callable[[Manifest, Path], None]  # raises what is wrong with what a stage did, given its folder
 
 
 class NotStored(Exception):
@@ -129,6 +133,7 @@ class Chain:
     dry: bool = False
     memory: int = MEMORY
     done: list[Stored] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # of every stage, by the clock
 
     def read(self, sources: Mapping[str, Source], parts: Sequence[Part], digests: Digests) -> Stored:
         """Read the input; ``digests`` are those of the files, by source and relative name.
@@ -192,47 +197,118 @@ class Chain:
         self.done.append(stored)
         return stored
 
-    def apply(self, stage: Stage, upstream: Stored, *, check: Callable[[Manifest, Path], None] | None = None) -> Stored:
+    def apply(self, stage: Stage, upstream: Stored, *, check: Check | None = None) -> Stored:
         """Run a stage over the documents that leave ``upstream``, or find it done.
 
         ``check`` is given what the stage did and its folder before it counts as done; what it raises leaves the parts
         where they are, so that the same command with another allowance finds them.
         """
-        own = fingerprint(stage.describe(), upstream.manifest.fingerprint)
-        index = upstream.manifest.index + 1
-        folder = self._folder(index, stage.name, own)
+        if isinstance(stage, MapStage):
+            return self.apply_all([stage], upstream, check=check)[0]
+        if not isinstance(stage, GroupStage):
+            raise TypeError(f"{stage.name}: neither a MapStage nor a GroupStage")
+        place = self._place(stage, upstream.manifest.index + 1, upstream.manifest.fingerprint)
 
         def run(missing: Sequence[int]) -> None:
             if not missing:
                 return
-            if isinstance(stage, MapStage):
-                self.engine.run([MapTask(stage, upstream.lineage, part, folder, own) for part in missing])
-            elif isinstance(stage, GroupStage):
-                account = upstream.manifest.account
-                keyed = stage.keyed_bytes(account.documents_out, account.bytes_out)
-                room = keyed_room(self.memory)
-                partitions = max(4, math.ceil(keyed / room))
-                check_disk(stage.name, folder, keyed)
-                self.engine.group(
-                    GroupJob(stage, upstream.lineage, upstream.parts, partitions, folder, own, room), missing
-                )
-            else:
-                raise TypeError(f"{stage.name}: neither a MapStage nor a GroupStage")
+            account = upstream.manifest.account
+            keyed = stage.keyed_bytes(account.documents_out, account.bytes_out)
+            room = keyed_room(self.memory)
+            partitions = max(4, math.ceil(keyed / room))
+            check_disk(stage.name, place.folder, keyed)
+            self.engine.group(
+                GroupJob(stage, upstream.lineage, upstream.parts, partitions, place.folder, place.fingerprint, room),
+                missing,
+            )
 
-        def checked(manifest: Manifest) -> None:
-            _check_entered(manifest, upstream, folder)
-            if check is not None:
-                check(manifest, folder)
-
+        start = time.perf_counter()
         manifest, reused = self._finish(
-            folder, own, index, stage.describe(), stage.effect.value, stage.measures, upstream.parts, run, checked
+            place.folder,
+            place.fingerprint,
+            upstream.manifest.index + 1,
+            stage.describe(),
+            stage.effect.value,
+            stage.measures,
+            upstream.parts,
+            run,
+            partial(_check_stage, check, upstream, place.folder),
         )
         if check is not None and reused:  # the allowance may have become smaller
-            check(manifest, folder)
-        lineage = upstream.lineage.after(folder, stage.effect.value, stage.measures)
-        stored = Stored(folder, manifest, lineage, upstream, reused)
+            check(manifest, place.folder)
+        stored = _stored(stage, place, manifest, upstream, reused=reused)
+        self.seconds[stage.name] = time.perf_counter() - start
         self.done.append(stored)
         return stored
+
+    def apply_all(self, stages: Sequence[MapStage], upstream: Stored, *, check: Check | None = None) -> list[Stored]:
+        """Run map stages in one pass over the documents that leave ``upstream``; those that are done are found.
+
+        They are stored as if one had been applied after another, file by file. ``check`` as in ``apply``, for each.
+        """
+        parts, first = upstream.parts, upstream.manifest.index + 1
+        places: list[Place] = []
+        for number, stage in enumerate(stages):
+            fingerprint_before = places[-1].fingerprint if places else upstream.manifest.fingerprint
+            places.append(self._place(stage, first + number, fingerprint_before))
+        found = [_found(place.folder, place.fingerprint, parts) for place in places]
+        start = time.perf_counter()
+        if None in found:
+            if self.dry:
+                raise NotStored(stages[found.index(None)].name)
+            missing = [
+                set() if manifest is not None else set(_begin(place.folder, place.fingerprint, parts))
+                for place, manifest in zip(places, found, strict=True)
+            ]
+            self._run_pass(stages, places, missing, upstream)
+        done: list[Stored] = []
+        for number, (stage, place, known) in enumerate(zip(stages, places, found, strict=True)):
+            before = done[-1] if done else upstream
+            manifest = known or _close(
+                place.folder,
+                place.fingerprint,
+                first + number,
+                stage.describe(),
+                stage.effect.value,
+                stage.measures,
+                parts,
+                partial(_check_stage, check, before, place.folder),
+            )
+            if known is not None:
+                self.progress(stage.name, parts, parts)
+                if check is not None:  # the allowance may have become smaller
+                    check(manifest, place.folder)
+            done.append(_stored(stage, place, manifest, before, reused=known is not None))
+        elapsed = time.perf_counter() - start
+        shares = _shares(stages, places)
+        for stage in stages:
+            self.seconds[stage.name] = elapsed * shares[stage.name]
+        self.done.extend(done)
+        return done
+
+    def _run_pass(
+        self, stages: Sequence[MapStage], places: Sequence[Place], missing: Sequence[set[int]], upstream: Stored
+    ) -> None:
+        """Run what is missing: for every part the stages that lack it, neighbours together."""
+        lineages = [upstream.lineage]
+        for stage, place in zip(stages, places, strict=True):
+            lineages.append(lineages[-1].after(place.folder, stage.effect.value, stage.measures))
+        tasks = [
+            Pass(tuple(stages[start:end]), tuple(places[start:end]), lineages[start], part)
+            for part in range(upstream.parts)
+            for start, end in neighbours([part in lacking for lacking in missing])
+        ]
+        at_work = [stage for stage, lacking in zip(stages, missing, strict=True) if lacking]
+        last = places[max(number for number, lacking in enumerate(missing) if lacking)] if at_work else places[-1]
+        with reporting(last.folder, pass_name(at_work or stages), upstream.parts, self.progress):
+            self.engine.run(tasks)
+        for place in places:
+            raise_failure(place.folder)
+
+    def _place(self, stage: Stage, index: int, before: str) -> Place:
+        """Return where a stage is stored, after a stage of the fingerprint ``before``."""
+        own = fingerprint(stage.describe(), before)
+        return Place(self._folder(index, stage.name, own), own)
 
     def _folder(self, index: int, name: str, own: str) -> Path:
         return self.root / "stages" / f"{index:02d}-{name}-{own[:6]}"
@@ -251,34 +327,100 @@ class Chain:
     ) -> tuple[Manifest, bool]:
         """Bring a stage to its end: find what is done and whole, run the rest, check, write the manifest."""
         name = str(description["name"])
-        manifest = Manifest.read(folder)
-        known = manifest is not None and manifest.fingerprint == own and len(manifest.receipts) == parts
-        if manifest is not None and known and all(receipt.whole(folder) for receipt in manifest.receipts):
+        manifest = _found(folder, own, parts)
+        if manifest is not None:
             self.progress(name, parts, parts)
             return manifest, True
         if self.dry:
             raise NotStored(name)
-        clear_failures(folder)
-        (folder / "_manifest.json").unlink(missing_ok=True)
-        missing = []
-        for part in range(parts):
-            receipt = read_receipt(folder, part, own)
-            if receipt is None or not receipt.whole(folder):
-                receipt_path(folder, part).unlink(missing_ok=True)
-                missing.append(part)
+        missing = _begin(folder, own, parts)
         with reporting(folder, name, parts, self.progress):
             run(missing)
         raise_failure(folder)
-        receipts = []
-        for part in range(parts):
-            receipt = read_receipt(folder, part, own)
-            if receipt is None:
-                raise RuntimeError(f"{folder}: part {part} was run but not committed")
-            receipts.append(receipt)
-        manifest = Manifest(index, description, effect, tuple(measures), own, tuple(receipts))
-        check(manifest)
-        manifest.write(folder)
-        return manifest, False
+        return _close(folder, own, index, description, effect, measures, parts, check), False
+
+
+def _found(folder: Path, own: str, parts: int) -> Manifest | None:
+    """Return the manifest of a stage that is stored under this fingerprint, with every part whole; or None."""
+    manifest = Manifest.read(folder)
+    if manifest is None or manifest.fingerprint != own or len(manifest.receipts) != parts:
+        return None
+    return manifest if all(receipt.whole(folder) for receipt in manifest.receipts) else None
+
+
+def _begin(folder: Path, own: str, parts: int) -> list[int]:
+    """Clear what a stage must not believe, and return the parts that it lacks."""
+    clear_failures(folder)
+    (folder / "_manifest.json").unlink(missing_ok=True)
+    missing = []
+    for part in range(parts):
+        receipt = read_receipt(folder, part, own)
+        if receipt is None or not receipt.whole(folder):
+            receipt_path(folder, part).unlink(missing_ok=True)
+            missing.append(part)
+    return missing
+
+
+def _close(
+    folder: Path,
+    own: str,
+    index: int,
+    description: Mapping[str, Any],
+    effect: str,
+    measures: tuple[str, ...],
+    parts: int,
+    check: Callable[[Manifest], None],
+) -> Manifest:
+    """Gather the receipts of all parts, check what they say, write the manifest."""
+    receipts = []
+    for part in range(parts):
+        receipt = read_receipt(folder, part, own)
+        if receipt is None:
+            raise RuntimeError(f"{folder}: part {part} was run but not committed")
+        receipts.append(receipt)
+    manifest = Manifest(index, description, effect, tuple(measures), own, tuple(receipts))
+    check(manifest)
+    manifest.write(folder)
+    return manifest
+
+
+def _check_stage(check: Check | None, before: Stored, folder: Path, manifest: Manifest) -> None:
+    """Raise what is wrong with a stage before it counts as done."""
+    _check_entered(manifest, before, folder)
+    if check is not None:
+        check(manifest, folder)
+
+
+def _stored(stage: Stage, place: Place, manifest: Manifest, upstream: Stored, *, reused: bool) -> Stored:
+    lineage = upstream.lineage.after(place.folder, stage.effect.value, stage.measures)
+    return Stored(place.folder, manifest, lineage, upstream, reused)
+
+
+def neighbours(wanted: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of every unbroken run of true values."""
+    start = 0
+    for place, value in enumerate([*wanted, False]):
+        if not value:
+            if place > start:
+                yield start, place
+            start = place + 1
+
+
+def _shares(stages: Sequence[MapStage], places: Sequence[Place]) -> dict[str, float]:
+    """Return each stage's share of the processor time of a pass, and forget the parts' notes of it."""
+    spent = dict.fromkeys((stage.name for stage in stages), 0.0)
+    for number, place in enumerate(places):
+        folder = place.folder / TIMES
+        for path in sorted(folder.glob("*.json")):
+            try:
+                seconds = json.loads(path.read_bytes())
+            except ValueError:  # of a killed run: a note, and nothing that counts
+                seconds = []
+            for stage, one in zip(stages[number:], seconds, strict=False):
+                spent[stage.name] += one
+        shutil.rmtree(folder, ignore_errors=True)
+    total = sum(spent.values())
+    return {name: value / total if total else 1 / len(spent) for name, value in spent.items()}
 
 
 def keyed_room(memory: int) -> int:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tilth.corpus.document import halves
 from tilth.corpus.errors import UserError
-from tilth.corpus.stage import GroupStage, MapStage
+from tilth.corpus.stage import GroupStage
 from tilth.corpus.store import Lineage, PartWriter, is_temporary, write_atomically
 
 ROOM: Final = 200_000_000  # bytes of keyed rows held at once; their reduction takes about five times as much
@@ -37,29 +37,6 @@ class Task(Protocol):
 
     def run(self) -> None:
         """Do the work and commit it."""
-
-
-@dataclass(frozen=True)
-class MapTask:
-    """A map stage over one part."""
-
-    stage: MapStage
-    lineage: Lineage
-    part: int
-    folder: Path
-    fingerprint: str
-
-    @property
-    def name(self) -> str:
-        """Stage and part."""
-        return f"{self.stage.name} part {self.part}"
-
-    def run(self) -> None:
-        """Apply the stage to every batch of the part and commit."""
-        with PartWriter(self.folder, self.part, self.fingerprint, self.stage.effect) as writer:
-            for batch in self.lineage.read(self.part, self.stage.columns, self.stage.needs):
-                writer.judge(batch, self.stage.apply(batch))
-            writer.commit()
 
 
 @dataclass(frozen=True)
