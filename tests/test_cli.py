@@ -136,9 +136,11 @@ def test_the_starter_recipe_checks_and_runs_once_it_names_files(tmp_path: Path) 
     assert [step["name"] for step in plan["steps"]][:5] == ["read", "normalise", "rules", "deduplicate", "hold-out"]
     assert not any(step["stored"] for step in plan["steps"])
     assert plan["sources"][0]["first"]["text"].startswith("the heart")
-    assert tilth(tmp_path, "run", "recipe.yaml", "--until", "rules", "--workers", "1").returncode == 0
-    plan = json.loads(tilth(tmp_path, "check", "recipe.yaml", "--json").stdout)
-    assert [step["stored"] for step in plan["steps"]][:4] == [True, True, True, False]
+    for until, stored in (("normalise", [True, True, False, False]), ("rules", [True, True, True, False])):
+        # one pass could take rules along with normalise: it ends where it is told to
+        assert tilth(tmp_path, "run", "recipe.yaml", "--until", until, "--workers", "1").returncode == 0
+        plan = json.loads(tilth(tmp_path, "check", "recipe.yaml", "--json").stdout)
+        assert [step["stored"] for step in plan["steps"]][:4] == stored
 
 
 def test_check_names_the_fields_that_it_found(tmp_path: Path) -> None:

@@ -122,6 +122,13 @@ def test_every_document_is_accounted_for_at_every_stage(undisturbed: tuple[Path,
     assert tokens["bytes"] == manifest["account"]["bytes_out"]
 
 
+def test_every_step_has_its_own_seconds(undisturbed: tuple[Path, Path, dict[str, Any]]) -> None:
+    # normalise and rules ran in one pass
+    seconds = undisturbed[2]["seconds"]
+    assert {"read", "normalise", "rules", "deduplicate", "hold-out"} <= seconds.keys()
+    assert min(seconds.values()) > 0
+
+
 def test_the_same_command_again_redoes_nothing(undisturbed: tuple[Path, Path, dict[str, Any]]) -> None:
     recipe, runs, _ = undisturbed
     files = {path: path.stat().st_mtime_ns for path in (runs / "small").rglob("*") if path.suffix in (".arrow", ".bin")}

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from tilth.corpus.document import document_id, documents
 from tilth.corpus.engines import Engine, engine
 from tilth.corpus.sources import Source, find_files, input_digests
 from tilth.corpus.splits import plan_parts
-from tilth.corpus.stage import Stage
+from tilth.corpus.stage import MapStage, Stage
 from tilth.corpus.store import Lineage
 from tilth.corpus.tasks import Task
 
@@ -69,12 +70,21 @@ def run(
     stages: Sequence[Stage],
     by: Engine | None = None,
     part_bytes: int = 500,
+    *,
+    passes: bool = False,
 ) -> list[Stored]:
-    """Read and apply ``stages`` in order; return everything that is stored, the reading first."""
+    """Read and apply ``stages`` in order; return everything that is stored, the reading first.
+
+    With ``passes`` map stages that follow one another run together, as a run's do; else one after another.
+    """
     chain = Chain(root, by or engine("local", 1))
     head = read(chain, sources, base, part_bytes)
-    for stage in stages:
-        head = chain.apply(stage, head)
+    for is_map, some in groupby(stages, lambda stage: passes and isinstance(stage, MapStage)):
+        if is_map:
+            head = chain.apply_all(list(some), head)[-1]
+            continue
+        for stage in some:
+            head = chain.apply(stage, head)
     return chain.done
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from example_chains import run
-from example_stages import CountPeers, StripSpaces
+from example_stages import CountPeers, CountVowels, DropByVowels, StripSpaces
 
 from tilth.corpus.chain import locked
 from tilth.corpus.engines import engine
@@ -16,7 +16,14 @@ from tilth.filters.dedup.survivor import Preference
 from tilth.filters.exact import ExactDuplicates
 
 SOURCES = [Source("farm", ("farm/*.jsonl",)), Source("web", ("web.jsonl",))]
-STAGES = [StripSpaces("strip", 0.01), ExactDuplicates("exact", Preference(("farm",))), CountPeers("peers", 0.01)]
+STAGES = [
+    StripSpaces("strip", 0.01),
+    CountVowels("vowels"),
+    DropByVowels("few", 2),
+    StripSpaces("again", 0.01),
+    ExactDuplicates("exact", Preference(("farm",))),
+    CountPeers("peers", 0.01),
+]
 
 
 def main() -> None:
@@ -24,7 +31,7 @@ def main() -> None:
     by = engine("local", 2)
     with locked(root):
         print("at work", flush=True)
-        run(root, base, SOURCES, STAGES, by, 240)
+        run(root, base, SOURCES, STAGES, by, 240, passes=True)
 
 
 if __name__ == "__main__":
