@@ -4,16 +4,17 @@
 
 Both read the same files and do the same work: Gopher's quality and repetition, C4 with its edits, FineWeb, two fastText
 scores, a MinHash signature of 112 values over runs of five words, and what is left is written (Arrow with zstd here,
-Parquet there, which has no Arrow writer). Ours normalises too; datatrove has no such step and is spared it. Each part's
-share of the time is printed. datatrove is its own pipeline, step after step as its executor runs them, with its own
-words by spaCy; where spaCy or fasteners is not installed beside Tilth, the peer is left out, which is said.
+Parquet there, which has no Arrow writer). Ours normalises too; datatrove has no such step and is spared it. Its steps
+run one over another as its executor runs them, with its own words by spaCy; where spaCy or fasteners is not installed
+beside Tilth, the peer is left out, which is said.
 
-Two comparisons, on texts of all six corpora:
+Ours are the stages of a recipe, as one pass of a run takes batches through them: what a rule drops goes no further, in
+both. Each part's share of the time is printed. Beside that:
 
-- the same documents: datatrove drops a document at the first rule that it fails and does no more about it; ours
-  measures every signal of every document, so that a limit can be asked about later. That is how both are used, and on
-  these texts, of which the rules drop more than half, the difference is to datatrove's advantage;
-- documents that pass every rule of ours: hardly any is dropped by datatrove, so both do all of their work.
+- every signal of every document: all presets measured before anything is dropped, as one does who wants to ask about
+  limits later;
+- as `tilth run` does it: the same stages with one worker, where every stage is accounted for and stored by itself;
+- documents that pass every rule of ours: hardly any is dropped by datatrove, so that both do all of their work.
 
 Also: one process beside two that share the same documents, by elapsed time from the moment when both are ready, and
 peak memory of a process that reads the documents once and of one that reads them four times.
@@ -38,21 +39,29 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
+from tilth.corpus.chain import Chain
+from tilth.corpus.engines.local import LocalEngine
+from tilth.corpus.one_pass import flow
 from tilth.corpus.readers.json_lines import read_json_lines
-from tilth.corpus.sources import Source, find_files
-from tilth.corpus.splits import Slice
+from tilth.corpus.sources import Source, find_files, input_digests
+from tilth.corpus.splits import Slice, plan_parts
+from tilth.corpus.stage import Asset, MapStage
+from tilth.corpus.store import file_digest
+from tilth.filters.apply_rules import ApplyRules
 from tilth.filters.dedup.signatures import Signatures
-from tilth.filters.fasttext_model import label_probabilities, load_model
+from tilth.filters.edit_lines import EditLines
+from tilth.filters.measure import Measure
 from tilth.filters.normalise import Normalise
 from tilth.filters.rules import judge, preset
-from tilth.filters.spans import edit_batch
+from tilth.filters.score import Score
 from tilth.filters.texts import Texts
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPORA = ROOT.parent / "shared" / "data" / "corpora"
-RULES = ("gopher.datatrove@1", "gopher.repetition.datatrove@1", "fineweb@1", "c4.datatrove@1")
+RULES = ("gopher.datatrove@1", "gopher.repetition.datatrove@1", "c4.datatrove@1", "fineweb@1")
 SPEED = 10.0  # MB/s a core
 FASTER = 100.0  # times datatrove's chain
 TWO = 1.8  # times one worker
@@ -122,48 +131,61 @@ def batches(paths: list[Path]) -> Iterator[pa.RecordBatch]:
                 yield chunk.documents.slice(start, BATCH)
 
 
-def chain(paths: list[Path], model_path: Path, out: Path) -> dict[str, Any]:
-    """Run the chain over files; return seconds by part, bytes of text, documents in and out."""
-    model = load_model(str(model_path))
-    normalise, signatures = Normalise("normalise"), Signatures("minhash", "signature")
-    find_edits = preset("c4.datatrove@1").edits
-    if find_edits is None:
-        raise RuntimeError("c4.datatrove@1 has no edits")
+def stages(model_path: Path, *, measure_all: bool = False) -> list[MapStage]:
+    """Return the stages of the chain; with ``measure_all`` nothing is dropped before everything was measured."""
+    model = Asset(str(model_path), file_digest(model_path))
+    after: list[MapStage] = [Score(name, model, "__label__a") for name in ("first score", "second score")]
+    after.append(Signatures("minhash", "signature"))
+    drops = [ApplyRules(f"{rules} drops", rules) for rules in RULES]
+    if measure_all:
+        measures = [Measure(rules, (rules,)) for rules in RULES]
+        return [Normalise("normalise"), *measures, EditLines("C4's edits", "c4.datatrove@1"), *after, *drops]
+    found: list[MapStage] = [Normalise("normalise")]
+    for rules, drop in zip(RULES, drops, strict=True):
+        found += [Measure(rules, (rules,)), drop]
+        if rules.startswith("c4"):
+            found.append(EditLines("C4's edits", rules))
+    return [*found, *after]
+
+
+def chain(paths: list[Path], model_path: Path, out: Path, *, measure_all: bool = False) -> dict[str, Any]:
+    """Take every batch through the chain in memory; return seconds by part, bytes of text, documents in and out."""
     size = count = kept_count = 0
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     writer = None
+    chosen = stages(model_path, measure_all=measure_all)
     laps = Laps()
     for batch in batches(paths):
         size += int(np.sum(batch.column("bytes").to_numpy()))
         count += batch.num_rows
         laps.lap("read")
-        batch = normalise.apply(batch).kept
-        laps.lap("normalise")
-        texts = Texts.of(batch.column("text"))
-        _ = texts.words
-        laps.lap("words")
-        kept = np.ones(len(texts), np.bool_)
-        for reference in RULES:
-            rules = preset(reference)
-            signals = rules.measure(texts)
-            kept &= judge(rules, [signals[rule.name] for rule in rules.rules]).rule < 0
-            laps.lap(reference)
-        batch = edit_batch(batch, find_edits(texts)).kept
-        laps.lap("C4's edits")
-        for _ in range(2):
-            label_probabilities(model, batch.column("text"))
-        laps.lap("two fastText scores")
-        signatures.apply(batch)
-        laps.lap("minhash")
-        batch = batch.filter(pa.array(kept))
-        kept_count += batch.num_rows
+        for stage, (_, outcome) in zip(chosen, flow(chosen, batch), strict=True):
+            laps.lap("drops" if stage.name.endswith("drops") else stage.name)
+            if stage.name == "normalise":  # the first that asks for words would be charged with them
+                _ = Texts.of(outcome.kept.column("text")).words
+                laps.lap("words")
+            if "text" in outcome.kept.schema.names:
+                batch = outcome.kept
+        kept = batch.filter(pc.is_in(batch.column("id"), value_set=outcome.kept.column("id")))
+        kept_count += kept.num_rows
         if writer is None:
-            writer = pa.ipc.new_file(str(out), batch.schema, options=options)
-        writer.write(batch)
+            writer = pa.ipc.new_file(str(out), kept.schema, options=options)
+        writer.write(kept)
         laps.lap("write")
     if writer is not None:
         writer.close()
     return {"seconds": laps.parts, "bytes": size, "documents": count, "kept": kept_count}
+
+
+def stored_chain(paths: list[Path], model_path: Path, root: Path) -> float:
+    """Read and apply the stages as a run with one worker does, every one stored; return seconds."""
+    source = Source("texts", tuple(map(str, paths)))
+    files = find_files(source, ROOT)
+    start = clock()
+    run = Chain(root, LocalEngine(1))
+    read = run.read({"texts": source}, plan_parts(files, 2_000_000), {"texts": input_digests(files, root / "inputs")})
+    run.apply_all(stages(model_path), read)
+    return clock() - start
 
 
 def passes_every_rule(text: str) -> bool:
@@ -288,22 +310,30 @@ def measure(folder: Path, quick: bool) -> dict[str, dict[str, Any]]:
     paths = lay_out(folder / "all", 8 if quick else 1, halves=2)
     found = chain(paths, model, out / "all.arrow")
     total = sum(found["seconds"].values())
-    speed = found["bytes"] / 1e6 / total
-    figures["MB/s a core"] = figure(speed, SPEED)
+    figures["MB/s a core"] = figure(found["bytes"] / 1e6 / total, SPEED)
     print(
-        f"{found['bytes'] / 1e6:.1f} MB in {found['documents']:,} documents, {found['kept']:,} kept: {speed:.1f} MB/s"
+        f"{found['bytes'] / 1e6:.1f} MB in {found['documents']:,} documents, {found['kept']:,} kept: "
+        f"{found['bytes'] / 1e6 / total:.1f} MB/s"
     )
     for part, seconds in found["seconds"].items():
         print(f"  {part:32} {seconds / total:6.1%}  {seconds * 1e9 / found['bytes']:6.2f} ms/MB")
         figures[f"share of {part}"] = figure(seconds / total)
+    every = chain(paths, model, out / "every.arrow", measure_all=True)
+    speed = every["bytes"] / 1e6 / sum(every["seconds"].values())
+    figures["every signal of every document: MB/s a core"] = figure(speed, SPEED)
+    print(f"every signal of every document: {speed:.1f} MB/s")
+    for part, seconds in every["seconds"].items():
+        print(f"  {part:32}         {seconds * 1e9 / every['bytes']:6.2f} ms/MB")
+    speed = found["bytes"] / 1e6 / stored_chain(paths, model, folder / "run")
+    figures["every stage stored, as tilth run does: MB/s a core"] = figure(speed, SPEED)
+    print(f"every stage stored, as tilth run does: {speed:.1f} MB/s")
     missing = [name for name in ("spacy", "fasteners") if importlib.util.find_spec(name) is None]
     if missing:
         print(f"datatrove's chain is left out: {' and '.join(missing)} not installed (pip install spacy fasteners)")
     else:
         peer_chain(folder / "warm", model, out / "peer-warm")
-        every = 400 if quick else 60
-        lay_out(folder / "same", every)
-        lay_out(folder / "passing", every // 3, wanted=passes_every_rule)
+        lay_out(folder / "same", 400 if quick else 20)
+        lay_out(folder / "passing", 130 if quick else 20, wanted=passes_every_rule)
         for name, place in (("the same documents", "same"), ("documents that pass every rule", "passing")):
             told = beside_peer(name, folder / place, model, out)
             print(
