@@ -71,7 +71,7 @@ INNER = re.compile(
     rf"|(?<={a}),(?={a})|(?<={one_of({*LOWER, *UPPER, *'0123456789'})})(?:-{{1,3}}|–|—{{1,2}}|~|[:<>=/])(?={a})"
 )
 ADDRESS = re.compile(
-    rf"(?:(?:[\w+\-.]|[^\x00-\x7f]){{2,}}://)?(?:.+@)?(?:{host}(?:[{host[1:-1]}_-]{{0,62}}{host})?\.)+{al}{{2,63}}"
+    rf"(?:[\w+\-.\x80-\U0010ffff]{{2,}}://)?(?:.+@)?(?:{host}(?:[{host[1:-1]}_-]{{0,62}}{host})?\.)+{al}{{2,63}}"
     r"(?::[0-9]{2,5})?(?:[/?#].*)?\Z",
     re.DOTALL,
 )
@@ -169,6 +169,28 @@ def test_kernel_splits_as_its_plain_twin(text: str) -> None:
     assert kernel(text) == twin(text)
 
 
+# chunks about as long as the block that the kernel looks at, and at its borders
+LONG = [letter * size for letter in "a7é(" for size in (1, 2, 31, 61, 62, 63, 64, 65, 130)]
+MANY = st.lists(st.sampled_from([*TRICKY.split(), *LONG, "(oats)", "oats,", "1914.", "OATS.", "A.", '"oats"', "\t"]))
+
+
+@given(st.integers(0, 70), MANY, st.sampled_from([" ", "\n", "  ", "\r\n", "\u2003"]), st.integers(1, 70))
+def test_blocks_split_as_the_plain_twin_wherever_they_begin(
+    before: int, chunks: list[str], gap: str, room: int
+) -> None:
+    text = " " * before + gap.join(chunks)
+    texts = Texts.of(pa.array(["x", text, "z" * room]))  # what follows is no part of its last word
+    first, last = texts.words.rows[1:3]
+    spans = zip(texts.words.starts[first:last], texts.words.ends[first:last], strict=True)
+    found = [bytes(texts.data[start:end]).decode() for start, end in spans]
+    assert found == twin(text)
+    assert texts.words.lengths[first:last].tolist() == [len(word) for word in found]
+    letters = [bool(kind & HAS_LETTER) for kind in texts.words.classes[first:last]]
+    symbols = [bool(kind & ALL_SYMBOLS) for kind in texts.words.classes[first:last]]
+    assert letters == [any(map(str.isalpha, word)) for word in found]
+    assert symbols == [set(word) <= symbol_characters() for word in found]
+
+
 def test_kernel_splits_real_texts_as_its_plain_twin(real_texts: Callable[[int], list[str]]) -> None:
     for text in real_texts(12):
         assert kernel(text[:20_000]) == twin(text[:20_000])
@@ -205,6 +227,7 @@ def test_lengths_and_classes_are_those_of_the_words(text: str) -> None:
     assert [bool(kind & ALL_SYMBOLS) for kind in words.classes] == [set(word) <= symbols for word in found]
 
 
+@cache
 def symbol_characters() -> set[str]:
     """datatrove's set, as it is recorded beside the golden vectors."""
     return set(json.loads((GOLDEN / "gopher_datatrove_symbols.json").read_text(encoding="utf-8")))
@@ -240,7 +263,10 @@ def test_lines_are_those_of_splitlines(text: str) -> None:
 RAW = st.lists(st.one_of(st.binary(max_size=6), CHUNKS.map(str.encode)), max_size=8).map(b"".join)
 
 
-@given(RAW, st.binary(max_size=8), st.binary(max_size=8))
+AROUND = st.one_of(st.binary(max_size=8), st.binary(min_size=64, max_size=72))  # the kernel reads 64 bytes at once
+
+
+@given(RAW, AROUND, AROUND)
 def test_kernels_never_look_outside_their_document(document: bytes, before: bytes, behind: bytes) -> None:
     """Whatever the bytes, valid or not: what stands around a document changes nothing in it."""
     offsets = np.array([len(before), len(before) + len(document)])

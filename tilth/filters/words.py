@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from tilth.filters.blocks import BLOCK, block_mask, lowest, word_at
 from tilth.filters.characters import (
     BEFORE_STOP,
     CURRENCY,
@@ -31,7 +32,7 @@ from tilth.filters.characters import (
     character_classes,
 )
 from tilth.filters.contractions import contractions
-from tilth.filters.kernel import kernel
+from tilth.filters.kernel import inlined, kernel
 from tilth.filters.utf8 import decode, decode_before
 
 ALL_SYMBOLS: Final = 1  # every character of the word is a symbol
@@ -64,10 +65,10 @@ class Words:
 
 def split_words(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> Words:
     """Split the documents ``data[offsets[i] : offsets[i + 1]]`` (UTF-8) into words."""
-    return _split(data, offsets, _exceptions())
+    return _split(data, offsets, *_exceptions())
 
 
-def _split(data: np.ndarray, offsets: np.ndarray, exceptions: np.ndarray) -> Words:
+def _split(data: np.ndarray, offsets: np.ndarray, exceptions: np.ndarray, tags: np.ndarray) -> Words:
     """Split with a given table of exceptions, in as many runs of the kernel as the space for words has to grow."""
     data = data.view()
     data.flags.writeable = False  # the kernels are compiled for one kind of array only
@@ -82,7 +83,18 @@ def _split(data: np.ndarray, offsets: np.ndarray, exceptions: np.ndarray) -> Wor
     while True:
         starts, ends, lengths, classes = columns
         document = _split_documents(
-            data, offsets, character_classes(), exceptions, _units(), starts, ends, rows, lengths, classes, document
+            data,
+            offsets,
+            character_classes(),
+            exceptions,
+            tags,
+            _units(),
+            starts,
+            ends,
+            rows,
+            lengths,
+            classes,
+            document,
         )
         count = int(rows[document])
         if document == documents:
@@ -104,49 +116,79 @@ def _units() -> npt.NDArray[np.uint32]:
 
 
 @cache
-def _exceptions() -> np.ndarray:
-    """Return the contractions as a hash table with open addressing: uint64 of shape (slots, 3).
+def _exceptions() -> tuple[np.ndarray, np.ndarray]:
+    """Return the contractions as a hash table with open addressing: uint64 of shape (slots, 3), and uint8 tags.
 
     A row holds the two halves of a word's bytes, then its fate: pieces, first cut, second cut, and the tokens it falls
-    into where exceptions are not known, a byte each. The last is asked of the kernel itself, with an empty table.
+    into where exceptions are not known, a byte each. The last is asked of the kernel itself, with an empty table. A
+    slot's tag is eight other bits of the hash, never 0 where the slot is taken: the 8 kB of them stay in the nearest
+    cache, and nearly every word is told from all exceptions there.
     """
-    table = np.zeros((_SLOTS, 3), np.uint64)
+    table, tags = np.zeros((_SLOTS, 3), np.uint64), np.zeros(_SLOTS, np.uint8)
     words = [word.encode() for word in contractions()]
     bounds = np.cumsum([0, *map(len, words)])
-    tokens = np.diff(_split(np.frombuffer(b"".join(words), np.uint8), bounds, table).rows)
+    tokens = np.diff(_split(np.frombuffer(b"".join(words), np.uint8), bounds, table, tags).rows)
     for word, pieces, fallen in zip(words, contractions().values(), tokens.tolist(), strict=True):
         cuts = np.cumsum([len(piece.encode()) for piece in pieces])[:-1].tolist()
         first, second = [*cuts, 0, 0][:2]
         low, high = (int.from_bytes(half, "little") for half in (word[:8], word[8:]))
-        slot = int(_slot(np.uint64(low), np.uint64(high)))
+        mixed = np.uint64(_mixed(np.uint64(low), np.uint64(high)))
+        slot = int(mixed >> np.uint64(64 - _SLOT_BITS))
         while table[slot, 2]:
             slot = (slot + 1) % _SLOTS
         table[slot] = low, high, len(pieces) | first << 8 | second << 16 | fallen << 24
-    return table
+        tags[slot] = _tag(mixed)
+    return table, tags
 
 
-@kernel
-def _slot(low: np.uint64, high: np.uint64) -> np.int64:
-    """Return where to look first in the table of exceptions: multiplicative hashing, the top bits of the product."""
-    mixed = (low ^ high >> np.uint64(29)) * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
-    return np.int64(mixed >> np.uint64(64 - _SLOT_BITS))
+@inlined
+def _mixed(low: np.uint64, high: np.uint64) -> np.uint64:
+    """Return the hash of a word's bytes: multiplicative, so the top bits of the product say where to look first."""
+    return np.uint64(
+        (low ^ high >> np.uint64(29)) * np.uint64(0x9E3779B97F4A7C15) + high * np.uint64(0xC2B2AE3D27D4EB4F)
+    )
 
 
-@kernel
-def _find(data: np.ndarray, start: int, end: int, exceptions: np.ndarray) -> np.int64:
-    """Return the fate of the exception that the bytes spell, or 0."""
+@inlined
+def _tag(mixed: np.uint64) -> np.uint8:
+    """Return eight bits of a hash that are not those of its slot; 0 stands for a free slot."""
+    return np.uint8(mixed >> np.uint64(64 - _SLOT_BITS - 8) & np.uint64(255) | np.uint64(1))
+
+
+@inlined
+def _first_bytes(data: np.ndarray, start: int, size: int) -> np.uint64:
+    """Return so many bytes from ``start`` on, at most eight, as a little-endian number."""
+    if size <= 0:
+        return np.uint64(0)
+    if start + 8 <= len(data):
+        unused = np.uint64(64 - 8 * min(size, 8))
+        return np.uint64(word_at(data, start) << unused >> unused)
+    number = np.uint64(0)
+    for at in range(min(size, 8)):
+        number |= np.uint64(data[start + at]) << np.uint64(8 * at)
+    return number
+
+
+@inlined
+def _find(data: np.ndarray, start: int, end: int, exceptions: np.ndarray, tags: np.ndarray) -> np.int64:
+    """Return the fate of the exception that the bytes spell, or 0. The tags settle most of them."""
     size = end - start
     if size < 1 or size > _LONGEST:
         return np.int64(0)
-    low = np.uint64(0)
-    high = np.uint64(0)
-    for at in range(min(size, 8)):
-        low |= np.uint64(data[start + at]) << np.uint64(8 * at)
-    for at in range(8, size):
-        high |= np.uint64(data[start + at]) << np.uint64(8 * at - 64)
-    slot = _slot(low, high)
-    while exceptions[slot, 2]:
-        if exceptions[slot, 0] == low and exceptions[slot, 1] == high:
+    low, high = _first_bytes(data, start, size), _first_bytes(data, start + 8, size - 8)
+    mixed = _mixed(low, high)
+    if tags[np.int64(mixed >> np.uint64(64 - _SLOT_BITS))] == 0:  # five words in six
+        return np.int64(0)
+    return _look_up(low, high, mixed, exceptions, tags)
+
+
+@kernel
+def _look_up(low: np.uint64, high: np.uint64, mixed: np.uint64, exceptions: np.ndarray, tags: np.ndarray) -> np.int64:
+    """Return the fate of the exception with these two halves and their hash, or 0."""
+    slot = np.int64(mixed >> np.uint64(64 - _SLOT_BITS))
+    tag = _tag(mixed)
+    while tags[slot]:
+        if tags[slot] == tag and exceptions[slot, 0] == low and exceptions[slot, 1] == high:
             return np.int64(exceptions[slot, 2])
         slot = np.int64((slot + 1) % _SLOTS)
     return np.int64(0)
@@ -173,7 +215,7 @@ def _class_before(data: np.ndarray, start: int, at: int, classes: np.ndarray) ->
     return np.int64(classes[decode_before(data, start, at)[0]])
 
 
-@kernel
+@inlined
 def _prefix(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
     """Return how many bytes split off the front: a mark, a run of stops, ``+`` before no digit, ``US$``; or 0."""
     code, width = decode(data, start, end)
@@ -193,7 +235,7 @@ def _prefix(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> int:
     return 0
 
 
-@kernel
+@inlined
 def _suffix(
     data: np.ndarray,
     start: int,
@@ -344,7 +386,7 @@ def _is_host(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> boo
     return at == end or data[at] == 47 or data[at] == 63 or data[at] == 35  # / ? #
 
 
-@kernel
+@inlined
 def _is_address(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> bool:
     """Say whether the bytes are a web or mail address. Every host that could begin is read once, so time is linear."""
     stops = False
@@ -392,6 +434,7 @@ def _split_chunk(
     end: int,
     classes: np.ndarray,
     exceptions: np.ndarray,
+    tags: np.ndarray,
     units: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
@@ -406,14 +449,14 @@ def _split_chunk(
     left, right = start, end
     behind = count + (end - start)  # marks off the back are written downwards from here
     noted = behind
-    fate = _find(data, left, right, exceptions)
+    fate = _find(data, left, right, exceptions, tags)
     while left < right and not fate:
         front = _prefix(data, left, right, classes)
         if front:
-            fate = _find(data, left + front, right, exceptions)
+            fate = _find(data, left + front, right, exceptions, tags)
         back = 0 if fate else _suffix(data, left + front, right, classes, units)
         if back:
-            fate = _find(data, left, right - back, exceptions)
+            fate = _find(data, left, right - back, exceptions, tags)
             if fate:
                 front = 0
             noted -= 1
@@ -424,7 +467,7 @@ def _split_chunk(
             count += 1
             left += front
         if front and back:
-            fate = _find(data, left, right, exceptions)
+            fate = _find(data, left, right, exceptions, tags)
         if not front and not back:
             break
     if left < right:
@@ -439,11 +482,11 @@ def _split_chunk(
         starts[count], ends[count] = starts[at], ends[at]
         count += 1
     if count - first > 1:
-        count = _join(data, exceptions, starts, ends, first, count)
+        count = _join(data, exceptions, tags, starts, ends, first, count)
     return count
 
 
-@kernel
+@inlined
 def _cut(
     data: np.ndarray,
     start: int,
@@ -477,10 +520,11 @@ def _cut(
     return count
 
 
-@kernel
+@inlined
 def _join(
     data: np.ndarray,
     exceptions: np.ndarray,
+    tags: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
     first: int,
@@ -493,7 +537,7 @@ def _join(
         size = 1
         found = np.int64(0)
         for tokens in range(min(_LONGEST, count - at), 1, -1):
-            found = _find(data, starts[at], ends[at + tokens - 1], exceptions)
+            found = _find(data, starts[at], ends[at + tokens - 1], exceptions, tags)
             if found >> 24 == tokens and found & 0xFF <= tokens:
                 size = tokens
                 break
@@ -508,7 +552,7 @@ def _join(
     return kept
 
 
-@kernel
+@inlined
 def _measure(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tuple[int, int]:
     """Return the code points of a word and its class bits."""
     characters = 0
@@ -530,11 +574,120 @@ def _measure(data: np.ndarray, start: int, end: int, classes: np.ndarray) -> tup
 
 
 @kernel
+def _split_any(
+    data: np.ndarray,
+    at: int,
+    end: int,
+    classes: np.ndarray,
+    exceptions: np.ndarray,
+    tags: np.ndarray,
+    units: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    lengths: np.ndarray,
+    kinds: np.ndarray,
+    count: int,
+) -> tuple[int, int]:
+    """Split the chunk that begins at byte ``at``; return where the next may begin, and how many words there are now.
+
+    White space at ``at`` is stepped over instead.
+    """
+    code, width = decode(data, at, end)
+    if classes[code] & SPACE:
+        return at + width, count
+    start = at
+    characters = 0
+    letters = True
+    while at < end:
+        if data[at] < 128:  # spelt out, because it is five times as fast
+            kind = np.int64(classes[data[at]])
+            width = 1
+        else:
+            code, width = decode(data, at, end)
+            kind = np.int64(classes[code])
+        if kind & SPACE:
+            break
+        letters = letters and kind & LETTER != 0
+        characters += 1
+        at += width
+    if letters and not _find(data, start, at, exceptions, tags):
+        starts[count], ends[count] = start, at
+        lengths[count], kinds[count] = characters, HAS_LETTER
+        return at, count + 1
+    first = count
+    count = _split_chunk(data, start, at, classes, exceptions, tags, units, starts, ends, count)
+    for word in range(first, count):
+        lengths[word], kinds[word] = _measure(data, starts[word], ends[word], classes)
+    return at, count
+
+
+@inlined
+def _back_mark(data: np.ndarray, core: int, behind: int, classes: np.ndarray) -> bool:
+    """Say whether the last byte of a chunk, behind letters or digits from ``core`` on, is a mark that splits off."""
+    mark = data[behind]
+    if mark == 46:
+        return _stop_ends(data, core, behind, classes)
+    return bool(mark < 128 and classes[mark] & SUFFIX)
+
+
+@inlined
+def _split_plain(
+    data: np.ndarray,
+    start: int,
+    stop: int,
+    letters: np.uint64,
+    digits: np.uint64,
+    classes: np.ndarray,
+    exceptions: np.ndarray,
+    tags: np.ndarray,
+) -> tuple[int, int]:
+    """Return the bytes of the mark at the front of a plain chunk and of what comes before the one at its back.
+
+    A chunk is plain that is ASCII letters alone or digits alone, between at most one mark that splits off on either
+    side, or one ASCII mark alone, and has no exception in it: nine chunks of ten. For any other the second is 0. Of the
+    masks ``letters`` and ``digits`` the lowest bit is that of the chunk's first byte.
+    """
+    front = 0
+    size = lowest(~letters) + lowest(~digits)  # one of them is 0
+    if size == 0:
+        kind = classes[data[start]] if data[start] < 128 else np.uint16(SPACE)
+        if kind & SPACE:
+            return 0, 0
+        if start + 1 == stop:
+            return 0, 1
+        if kind & PREFIX == 0:
+            return 0, 0
+        front = 1
+        size = lowest(~(letters >> np.uint64(1))) + lowest(~(digits >> np.uint64(1)))
+    core = start + front
+    behind = min(core + size, stop)
+    if core == behind:
+        return 0, 0
+    if behind < stop and (behind + 1 < stop or not _back_mark(data, core, behind, classes)):
+        return 0, 0
+    found = _find(data, core, behind, exceptions, tags)
+    if front:
+        found |= _find(data, start, behind, exceptions, tags)
+    if behind < stop:
+        found |= _find(data, core, stop, exceptions, tags)
+        if front:
+            found |= _find(data, start, stop, exceptions, tags)
+    return (0, 0) if found else (front, behind - start)
+
+
+@inlined
+def _kind(first: np.uint16) -> int:
+    """Return the class bits of a word of one character, or of letters alone or digits alone, from its first one's."""
+    return int(ALL_SYMBOLS * (first & SYMBOL != 0) | HAS_LETTER * (first & LETTER != 0))
+
+
+@kernel
 def _split_documents(
     data: np.ndarray,
     offsets: np.ndarray,
     classes: np.ndarray,
     exceptions: np.ndarray,
+    tags: np.ndarray,
     units: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
@@ -546,44 +699,64 @@ def _split_documents(
     """Write the words of the documents from ``document`` on, as ``Words`` says; return the first that found no room.
 
     A document is begun only where there is room for as many words as it has bytes, so nothing is ever written outside.
+
+    A window of ``BLOCK`` bytes begins at a chunk. Three masks tell where blanks, letters and digits stand in it, so the
+    chunks that end in it are found without a guess at each byte; the next window begins at the one that does not.
     """
     count = rows[document]
+    every = ~np.uint64(0)
     while document < len(offsets) - 1:
         at, end = offsets[document], offsets[document + 1]
         if end - at > len(starts) - count:
             break
         while at < end:
-            if data[at] == 32 or data[at] == 10:
-                at += 1
+            if at + BLOCK > len(data):
+                at, count = _split_any(
+                    data, at, end, classes, exceptions, tags, units, starts, ends, lengths, kinds, count
+                )
                 continue
-            code, width = decode(data, at, end)
-            if classes[code] & SPACE:
-                at += width
-                continue
-            start = at
-            characters = 0
-            letters = True
-            while at < end:
-                if data[at] < 128:  # spelt out, because it is five times as fast
-                    kind = np.int64(classes[data[at]])
-                    width = 1
-                else:
-                    code, width = decode(data, at, end)
-                    kind = np.int64(classes[code])
-                if kind & SPACE:
+            letters = block_mask(data, at, 32, 97, 122)
+            digits = block_mask(data, at, 0, 48, 57)
+            blanks = block_mask(data, at, 0, 32, 32) | block_mask(data, at, 0, 10, 10)
+            if end - at < BLOCK:
+                blanks |= every << np.uint64(end - at)
+            window = at
+            rest = ~blanks
+            at = min(end, window + BLOCK)
+            while rest:
+                first = np.uint64(lowest(rest))
+                size = lowest(blanks >> first)
+                start = window + np.int64(first)
+                stop = start + size
+                front, body = 0, 0
+                if size < BLOCK:
+                    front, body = _split_plain(
+                        data, start, stop, letters >> first, digits >> first, classes, exceptions, tags
+                    )
+                elif start > window:
+                    at = start
                     break
-                letters = letters and kind & LETTER != 0
-                characters += 1
-                at += width
-            if letters and not _find(data, start, at, exceptions):  # three chunks in four
-                starts[count], ends[count] = start, at
-                lengths[count], kinds[count] = characters, HAS_LETTER
+                if body == 0:
+                    at, count = _split_any(
+                        data, start, end, classes, exceptions, tags, units, starts, ends, lengths, kinds, count
+                    )
+                    if at != stop or size == BLOCK:
+                        break
+                    at = min(end, window + BLOCK)
+                    rest &= every << np.uint64(stop - window)
+                    continue
+                rest &= every << np.uint64(stop - window)
+                if front:
+                    starts[count], ends[count] = start, start + 1
+                    lengths[count], kinds[count] = 1, _kind(classes[data[start]])
+                    count += 1
+                starts[count], ends[count] = start + front, start + body
+                lengths[count], kinds[count] = body - front, _kind(classes[data[start + front]])
                 count += 1
-                continue
-            first = count
-            count = _split_chunk(data, start, at, classes, exceptions, units, starts, ends, count)
-            for word in range(first, count):
-                lengths[word], kinds[word] = _measure(data, starts[word], ends[word], classes)
+                if start + body < stop:
+                    starts[count], ends[count] = stop - 1, stop
+                    lengths[count], kinds[count] = 1, _kind(classes[data[stop - 1]])
+                    count += 1
         document += 1
         rows[document] = count
     return document
