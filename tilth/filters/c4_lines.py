@@ -59,6 +59,10 @@ class C4Verdicts:
     lorem_ipsum: npt.NDArray[np.int64]
     curly_brackets: npt.NDArray[np.int64]
 
+    def chosen(self, rows: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64]) -> "C4Verdicts":
+        """Return those of documents ``rows``, each document's ``shifts`` bytes further in the buffer."""
+        return C4Verdicts(self.lines.chosen(rows, shifts), self.lorem_ipsum[rows], self.curly_brackets[rows])
+
 
 def judge_lines(texts: Texts, wanted: C4Lines) -> C4Verdicts:
     """Judge every line (``str.splitlines``) of a batch."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tilth.filters.chosen import chosen_lines, pieces_of
 from tilth.filters.kernel import kernel
 from tilth.filters.lines import Lines
 from tilth.filters.spans import Spans
@@ -35,6 +36,24 @@ class LineVerdicts:
     inner_ends: npt.NDArray[np.int64]
     inner_rules: npt.NDArray[np.int64]
     rules: Sequence[str]
+
+    def chosen(self, rows: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64]) -> "LineVerdicts":
+        """Return those of documents ``rows``, each document's ``shifts`` bytes further in the buffer."""
+        places, begins = pieces_of(self.lines.rows, rows)
+        moved = np.repeat(shifts, np.diff(begins))
+        inner_bounds = np.searchsorted(self.inner_starts, np.append(self.lines.starts, np.iinfo(np.int64).max))
+        inner, inner_begins = pieces_of(inner_bounds[self.lines.rows], rows)
+        inner_moved = np.repeat(shifts, np.diff(inner_begins))
+        return LineVerdicts(
+            chosen_lines(self.lines, rows, shifts),
+            self.begins[places] + moved,
+            self.stops[places] + moved,
+            self.fates[places],
+            self.inner_starts[inner] + inner_moved,
+            self.inner_ends[inner] + inner_moved,
+            self.inner_rules[inner],
+            self.rules,
+        )
 
 
 def line_spans(texts: Texts, verdicts: LineVerdicts) -> Spans:

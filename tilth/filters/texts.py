@@ -1,26 +1,32 @@
 """The texts of a batch with their words, lines and paragraphs, split when a rule first asks and then shared by all.
 
-Also by the stages of one pass: what a stage lets through enters the next one in another buffer, and its words are those
-that were split before, moved. Texts are recognised by their bytes, so nothing has to be said from stage to stage, and
-nothing can be said wrongly. With four sets of rules in a recipe it saves three splittings of four.
+Also by the stages of one pass: what a stage lets through enters the next one in another buffer, and what was found in
+it before goes along (``tilth.filters.chosen``). With four sets of rules in a recipe it saves three splittings of four.
 """
 
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from tilth.corpus.document import utf8_buffers
+from tilth.filters.chosen import chosen_lines, chosen_words, found_in
 from tilth.filters.chunks import split_chunks
-from tilth.filters.kernel import kernel
 from tilth.filters.lines import Lines, split_feeds, split_lines, strip_texts
 from tilth.filters.repeats import WordHashes, hash_words
 from tilth.filters.utf8 import count_characters
 from tilth.filters.words import Words, split_words
+
+
+class Finding(Protocol):
+    """What a preset found in the documents of a batch."""
+
+    def chosen(self, rows: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64]) -> Self:
+        """Return it for the documents ``rows``, each document's ``shifts`` bytes further in the buffer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +44,9 @@ class Texts:
         if known is not None and known.has_words:
             if texts._is(known):
                 return known
-            rows = found_in(texts, known)
+            rows = found_in(texts.data, texts.offsets, known.data, known.offsets)
             if rows is not None:
-                shifts = texts.offsets[:-1] - known.offsets[rows]
-                texts.__dict__["words"] = chosen_words(known.words, rows, shifts)
+                texts._take(known, rows)
         _recent.texts = texts
         return texts
 
@@ -49,11 +54,20 @@ class Texts:
         """Tell whether both are the same rows of one buffer."""
         return self.data.ctypes.data == other.data.ctypes.data and np.array_equal(self.offsets, other.offsets)
 
+    def _take(self, known: "Texts", rows: npt.NDArray[np.int64]) -> None:
+        """Take over what was found in ``known``, of which these are the documents ``rows``."""
+        shifts = self.offsets[:-1] - known.offsets[rows]
+        self.__dict__["words"] = chosen_words(known.words, rows, shifts)
+        if "lines" in known.__dict__:
+            self.__dict__["lines"] = chosen_lines(known.lines, rows, shifts)
+        for name, finding in known.findings.items():
+            self.findings[name] = finding.chosen(rows, shifts)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @cached_property
-    def findings(self) -> dict[str, Any]:
+    def findings(self) -> dict[str, Finding]:
         """What a preset found and asks for again, by a name of its own: verdicts on lines measure and edit a text."""
         return {}
 
@@ -104,47 +118,3 @@ class Texts:
 
 
 _recent = threading.local()  # the texts that this thread read last: a batch of them at most
-
-
-def found_in(texts: Texts, known: Texts) -> npt.NDArray[np.int64] | None:
-    """Return which rows of ``known`` hold the texts, in the same order, int64; None where one is not among them."""
-    rows = np.empty(len(texts), np.int64)
-    buffers = [each.data.view() for each in (texts, known)]
-    for data in buffers:
-        data.flags.writeable = False  # the kernels are compiled for one kind of array only
-    return rows if _find(buffers[0], texts.offsets, buffers[1], known.offsets, rows) else None
-
-
-def chosen_words(words: Words, rows: npt.NDArray[np.int64], shifts: npt.NDArray[np.int64]) -> Words:
-    """Return the words of some documents, whose bytes stand ``shifts`` further in their own buffer."""
-    firsts, counts = words.rows[rows], words.rows[rows + 1] - words.rows[rows]
-    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    places = np.repeat(firsts - bounds[:-1], counts) + np.arange(bounds[-1])
-    moved = np.repeat(shifts, counts)
-    return Words(
-        words.starts[places] + moved, words.ends[places] + moved, bounds, words.lengths[places], words.classes[places]
-    )
-
-
-@kernel
-def _find(
-    data: np.ndarray, offsets: np.ndarray, known: np.ndarray, known_offsets: np.ndarray, rows: np.ndarray
-) -> bool:
-    """Fill in where each text stands among the known ones, from the first to the last; False where one does not."""
-    row = 0
-    for text in range(len(offsets) - 1):
-        start, size = offsets[text], offsets[text + 1] - offsets[text]
-        while row < len(known_offsets) - 1:
-            other = known_offsets[row]
-            if known_offsets[row + 1] - other == size:
-                differs = np.uint8(0)
-                for at in range(size):  # to the end, so that it takes many bytes at a time
-                    differs |= data[start + at] ^ known[other + at]
-                if differs == 0:
-                    break
-            row += 1
-        if row == len(known_offsets) - 1:
-            return False
-        rows[text] = row
-        row += 1
-    return True

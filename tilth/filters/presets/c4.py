@@ -38,7 +38,9 @@ def _verdicts(wanted: C4Lines, texts: Texts) -> C4Verdicts:
     """Return the verdicts on all lines, once for a batch."""
     if wanted.name not in texts.findings:
         texts.findings[wanted.name] = judge_lines(texts, wanted)
-    found: C4Verdicts = texts.findings[wanted.name]
+    found = texts.findings[wanted.name]
+    if not isinstance(found, C4Verdicts):
+        raise TypeError(f"{wanted.name}: found {type(found).__name__}, expected the verdicts on its lines")
     return found
 
 
