@@ -135,6 +135,7 @@ def test_the_starter_recipe_checks_and_runs_once_it_names_files(tmp_path: Path) 
     plan = json.loads(tilth(tmp_path, "check", "recipe.yaml", "--json").stdout)
     assert [step["name"] for step in plan["steps"]][:5] == ["read", "normalise", "rules", "deduplicate", "hold-out"]
     assert not any(step["stored"] for step in plan["steps"])
+    assert not (tmp_path / "runs").exists()
     assert plan["sources"][0]["first"]["text"].startswith("the heart")
     for until, stored in (("normalise", [True, True, False, False]), ("rules", [True, True, True, False])):
         # one pass could take rules along with normalise: it ends where it is told to

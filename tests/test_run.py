@@ -137,6 +137,16 @@ def test_the_same_command_again_redoes_nothing(undisturbed: tuple[Path, Path, di
     assert files == {path: path.stat().st_mtime_ns for path in files}
 
 
+def test_check_finds_what_is_stored_and_writes_nothing(undisturbed: tuple[Path, Path, dict[str, Any]]) -> None:
+    recipe, runs, _ = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    words = [sys.executable, "-m", "tilth.cli", "check", str(recipe), "--runs", str(runs), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [step["name"] for step in json.loads(done.stdout)["steps"] if not step["stored"]] == ["report"]
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
 def test_every_engine_and_worker_count_gives_the_same_bytes(
     undisturbed: tuple[Path, Path, dict[str, Any]], tmp_path: Path
 ) -> None:

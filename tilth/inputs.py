@@ -29,9 +29,12 @@ class Inputs:
         """Return the files of one source."""
         return [file for file in self.files if file.source == source]
 
-    def digests(self, cache: Path) -> dict[str, dict[str, str]]:
-        """Return the digest of every file by source and relative name; ``cache`` remembers unchanged files."""
-        return {name: input_digests(self.of(name), cache) for name in self.sources}
+    def digests(self, cache: Path, *, remember: bool = True) -> dict[str, dict[str, str]]:
+        """Return the digest of every file by source and relative name; ``cache`` knows, and remembers, those of files.
+
+        Nothing is written with ``remember`` false.
+        """
+        return {name: input_digests(self.of(name), cache, remember=remember) for name in self.sources}
 
     def cut(self, cache: Path, look: Look | None) -> tuple[Part, ...]:
         """Return the parts, large packed files cut where they can be entered; ``cache`` remembers the places.

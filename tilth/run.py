@@ -177,7 +177,9 @@ class Run:
     # the corpus
 
     def _read(self) -> str:
-        self.digests = self.inputs.digests(self.root / "inputs.json")
+        if self.dry and not (self.root / "stages").is_dir():
+            raise NotStored("read")  # found without a look at the bytes of the input
+        self.digests = self.inputs.digests(self.root / "inputs.json", remember=not self.dry)
         parts = self.inputs.cut(self.root / ENTRIES, None if self.dry else partial(self.show.progress, "look into"))
         stored = self.chain.read(self.inputs.sources, parts, self.digests)
         said = self._advance("read", [stored])
@@ -390,8 +392,6 @@ class Run:
         self.model_kind = job.model.kind
         self.index.reading = readings(job, self.tokens, self.tokenizer.path)
         steps = job.optimisation.steps
-        if self.dry:
-            raise NotStored("train")
         self.reused["train"] = True
 
         def told(record: Mapping[str, Any]) -> None:
@@ -399,7 +399,10 @@ class Run:
             detail = f"loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
             self.show.progress("train", int(record["step"]), steps, detail)
 
-        self.model = launch.train(job, folder, told)
+        found = launch.finished(job, folder) if self.dry else launch.train(job, folder, told)
+        if found is None:
+            raise NotStored("train")
+        self.model = found
         self.index.model = str(folder.relative_to(self.root))
         log = [orjson.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
         self.outputs["model"] = {
@@ -423,7 +426,7 @@ class Run:
         return held_out_tokens(table, self.tokenizer, self.root / "tokens" / f"held-out-{own[:6]}")
 
     def _evaluate(self, wanted: EvaluateRecipe) -> str:
-        from tilth.eval.bits_per_byte import evaluate
+        from tilth.eval.bits_per_byte import evaluate, find_result
         from tilth.eval.held_out import held_out_documents
 
         documents = held_out_documents(self.held_out, wanted.bytes_per_source)
@@ -435,6 +438,8 @@ class Run:
             self.show.progress("evaluate", done, total)
 
         checkpoints = {"before": self.model.seed, "after": self.model.checkpoint}
+        if self.dry and find_result(checkpoints, self.tokenizer.path, documents, folder) is None:
+            raise NotStored("evaluate")
         result = evaluate(checkpoints, self.tokenizer.path, documents, folder, on_progress=told)
         self.index.evaluation = str(folder.relative_to(self.root))
         self.outputs["bits_per_byte"] = {
@@ -453,6 +458,8 @@ class Run:
     def _report(self) -> str:
         from tilth.report import write_report
 
+        if self.dry:
+            raise NotStored("report")  # it is drawn anew every time
         path = write_report(self.root)
         self.reused["report"] = False
         self.outputs["report"] = str(path)

@@ -180,12 +180,17 @@ def find_files(source: Source, base: str | Path) -> tuple[SourceFile, ...]:
 
 
 def input_digests(
-    files: Sequence[SourceFile], cache_path: str | Path, progress: Callable[[int], None] | None = None
+    files: Sequence[SourceFile],
+    cache_path: str | Path,
+    progress: Callable[[int], None] | None = None,
+    *,
+    remember: bool = True,
 ) -> dict[str, str]:
     """Return relative name -> xxh3-128 of the file's bytes (32 hex digits), for the files of one source.
 
     A file whose path, size and time of change stand in ``cache_path`` is not read again. ``progress`` is told the
     size of each file when it is done. A cache that cannot be understood is built anew: it is never the truth.
+    Nothing is written with ``remember`` false.
     """
     cache_path = Path(cache_path)
     known = read_cache(cache_path)
@@ -197,7 +202,7 @@ def input_digests(
         digests[file.relative] = fresh[key]
         if progress is not None:
             progress(file.size)
-    if fresh != known:
+    if remember and fresh != known:
         cache_path.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache_path.with_name(f"{cache_path.name}.{os.getpid()}.tmp")
         temporary.write_bytes(orjson.dumps(fresh, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))

@@ -121,14 +121,13 @@ def evaluate(
             f"{folder}: evaluation: found {len(checkpoints)} checkpoints and {documents.num_rows} documents, "
             f"expected at least one of each; name some"
         )
+    known = find_result(checkpoints, tokenizer_path, documents, folder)
+    if known is not None:
+        return known
     tokenizer = Tokenizer.load(tokenizer_path)
     opened = {name: _open(path, tokenizer) for name, path in checkpoints.items()}
     asked = _fingerprint(opened, tokenizer, documents)
     path = folder / RESULT
-    if path.exists():
-        kept = _read(path)
-        if (kept.schema.metadata or {}).get(b"fingerprint") == asked.encode():
-            return EvalResult(kept)
     folder.mkdir(parents=True, exist_ok=True)
     tokens, offsets = tokenizer.encode_column(documents.column("text").combine_chunks(), separated=False)
     _write(folder / TOKENS, pa.table({"tokens": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(tokens))}))
@@ -144,6 +143,20 @@ def evaluate(
     result = pa.concat_tables(parts).replace_schema_metadata({"fingerprint": asked})
     _write(path, result)
     return EvalResult(result)
+
+
+def find_result(
+    checkpoints: Mapping[str, Path], tokenizer_path: Path, documents: pa.Table, folder: Path
+) -> EvalResult | None:
+    """Return the result that ``evaluate`` left in ``folder`` for the same content, if any. Raises as it does."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    tokenizer = Tokenizer.load(tokenizer_path)
+    opened = {name: _open(path, tokenizer) for name, path in checkpoints.items()}
+    kept = _read(path)
+    same = (kept.schema.metadata or {}).get(b"fingerprint") == _fingerprint(opened, tokenizer, documents).encode()
+    return EvalResult(kept) if same else None
 
 
 def _fingerprint(opened: Mapping[str, Checkpoint], tokenizer: Tokenizer, documents: pa.Table) -> str:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
@@ -69,13 +69,20 @@ def train(job: TrainJob, folder: Path, on_step: Callable[[Record], None] | None 
             folder,
             lambda: [on_step(record) for record in records() if on_step is not None],
         )
-        found = checkpoint.latest(folder)
-    if found is None or found.step != job.optimisation.steps:
+    result = finished(job, folder)
+    if result is None:
         raise UserError(
             f"{folder}: the workers ended without a checkpoint of step {job.optimisation.steps}; see worker-0.log there"
         )
-    seed = checkpoint.checkpoints(folder)[0]
-    return TrainResult(found.step, found.tokens, found.path, seed, perf_counter() - started)
+    return replace(result, seconds=perf_counter() - started)
+
+
+def finished(job: TrainJob, folder: Path) -> TrainResult | None:
+    """Return what ``job`` came to in ``folder``; None where its last checkpoint is not there."""
+    found = checkpoint.latest(folder)
+    if found is None or found.step != job.optimisation.steps:
+        return None
+    return TrainResult(found.step, found.tokens, found.path, checkpoint.checkpoints(folder)[0], 0.0)
 
 
 def seed_checkpoint(job: TrainJob, folder: Path) -> Path:
