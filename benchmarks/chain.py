@@ -162,7 +162,7 @@ def chain(paths: list[Path], model_path: Path, out: Path, *, measure_all: bool =
         for stage, (_, outcome) in zip(chosen, flow(chosen, batch), strict=True):
             laps.lap("drops" if stage.name.endswith("drops") else stage.name)
             if stage.name == "normalise":  # the first that asks for words would be charged with them
-                _ = Texts.of(outcome.kept.column("text")).words
+                _ = Texts.shared(outcome.kept.column("text")).words
                 laps.lap("words")
             if "text" in outcome.kept.schema.names:
                 batch = outcome.kept

@@ -106,7 +106,6 @@ def measure(peer: Path | None, texts: list[str], folder: Path) -> dict[str, dict
     import numpy as np
     import pyarrow as pa
 
-    from tilth.corpus.document import utf8_buffers
     from tilth.filters.rules import Preset, judge, preset
     from tilth.filters.texts import Texts
 
@@ -116,7 +115,7 @@ def measure(peer: Path | None, texts: list[str], folder: Path) -> dict[str, dict
 
     def decided(rules: Preset) -> Callable[[], object]:
         def work() -> dict[str, np.ndarray]:
-            fresh = Texts(*utf8_buffers(array))  # without what was found in it before
+            fresh = Texts.of(array)
             signals = rules.measure(fresh)
             judge(rules, [signals[rule.name] for rule in rules.rules])
             if rules.edits is not None:

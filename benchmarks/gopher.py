@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tilth.corpus.document import document_id, documents, utf8_buffers
+from tilth.corpus.document import document_id, documents
 from tilth.filters.normalise import Normalise
 from tilth.filters.rules import judge, preset
 from tilth.filters.texts import Texts
@@ -87,12 +87,8 @@ def measure(*, quick: bool) -> dict[str, Any]:
     normalise = Normalise("normalise")
     normalise.apply(batch.slice(0, 1))
     figures = {
-        "words_mb_per_second": figure(
-            size / seconds_of(passes, lambda: Texts(*utf8_buffers(column)).words) / 1e6, None
-        ),
-        "rules_mb_per_second": figure(
-            size / seconds_of(passes, lambda: decide(Texts(*utf8_buffers(column)))) / 1e6, SIGNALS_SPEED
-        ),
+        "words_mb_per_second": figure(size / seconds_of(passes, lambda: Texts.of(column).words) / 1e6, None),
+        "rules_mb_per_second": figure(size / seconds_of(passes, lambda: decide(Texts.of(column))) / 1e6, SIGNALS_SPEED),
         "normalise_mb_per_second": figure(
             size / seconds_of(passes, lambda: normalise.apply(batch)) / 1e6, NORMALISE_SPEED
         ),

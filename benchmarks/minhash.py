@@ -21,7 +21,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from tilth.corpus.document import utf8_buffers
 from tilth.filters.dedup.minhash import signatures
 from tilth.filters.dedup.shingles import shingles_of
 from tilth.filters.dedup.units import units_of
@@ -51,7 +50,7 @@ def ours(texts: list[str], kind: str = "words", bits: int = 32) -> Callable[[], 
     column = pa.array(texts, pa.large_string())
 
     def run() -> object:
-        units = units_of(Texts(*utf8_buffers(column)), kind)  # type: ignore[arg-type]
+        units = units_of(Texts.of(column), kind)  # type: ignore[arg-type]
         return signatures(shingles_of(units, WORDS), HASHES, bits)  # type: ignore[arg-type]
 
     return run

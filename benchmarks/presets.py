@@ -35,7 +35,6 @@ from plain_rules import (  # noqa: E402
     sentences_of,
 )
 
-from tilth.corpus.document import utf8_buffers  # noqa: E402
 from tilth.filters.rules import Preset, judge, preset  # noqa: E402
 from tilth.filters.spans import edited  # noqa: E402
 from tilth.filters.texts import Texts  # noqa: E402
@@ -144,7 +143,7 @@ def compare(reference: str, corpora: dict[str, list[str]], *, spacy: bool) -> di
                 split[text] = [raw[start:end].decode() for start, end in spans]
         decide(rules, Texts.of(column[:1]))  # compiles
         start = time.thread_time()
-        ours = decide(rules, Texts(*utf8_buffers(column)))
+        ours = decide(rules, Texts.of(column))
         ours_seconds += time.thread_time() - start
         left = after(rules, texts)
         ask = peer_of(reference, None if spacy else split)

@@ -25,28 +25,28 @@ def same_words(texts: Texts) -> bool:
 @given(before=SOME, data=st.data(), other=SOME)
 def test_words_are_those_of_a_fresh_splitting(before: list[str], data: st.DataObject, other: list[str]) -> None:
     batch = pa.array(before, pa.string())
-    assert same_words(Texts.of(batch))
+    assert same_words(Texts.shared(batch))
     mask = data.draw(st.lists(st.booleans(), min_size=len(before), max_size=len(before)))
-    assert same_words(Texts.of(batch.filter(pa.array(mask, pa.bool_()))))
-    assert same_words(Texts.of(pa.array(other, pa.large_string())))
-    assert same_words(Texts.of(batch.slice(1)))
+    assert same_words(Texts.shared(batch.filter(pa.array(mask, pa.bool_()))))
+    assert same_words(Texts.shared(pa.array(other, pa.large_string())))
+    assert same_words(Texts.shared(batch.slice(1)))
 
 
 def test_what_is_left_of_a_batch_is_not_split_again() -> None:
     batch = pa.array(["one word", "two words", "three of them", "two words"])
-    _ = Texts.of(batch).words
-    left = Texts.of(batch.filter(pa.array([False, True, False, True])))
+    _ = Texts.shared(batch).words
+    left = Texts.shared(batch.filter(pa.array([False, True, False, True])))
     assert left.has_words
     assert left.words.rows.tolist() == [0, 2, 4]
-    assert not Texts.of(pa.array(["two words", "one word"])).has_words  # in another order they are other texts
+    assert not Texts.shared(pa.array(["two words", "one word"])).has_words  # in another order they are other texts
 
 
 def test_the_same_array_brings_back_all_that_was_found() -> None:
     batch = pa.array(["a line\nand another"])
-    first = Texts.of(batch)
+    first = Texts.shared(batch)
     _ = first.words
-    assert Texts.of(batch) is first
-    assert Texts.of(pa.array(["a line\nand another"])) is not first  # equal, in a buffer of its own
+    assert Texts.shared(batch) is first
+    assert Texts.shared(pa.array(["a line\nand another"])) is not first  # equal, in a buffer of its own
 
 
 @given(known=SOME, mask=st.data())
@@ -71,12 +71,12 @@ LINES = st.lists(
 @given(pages=st.lists(LINES.map("\n".join), max_size=6), data=st.data())
 def test_verdicts_on_lines_follow_their_documents(pages: list[str], data: st.DataObject) -> None:
     batch = pa.array(pages, pa.string())
-    measured = Texts.of(batch)
+    measured = Texts.shared(batch)
     _ = measured.words
     C4_DATATROVE.measure(measured)
     mask = data.draw(st.lists(st.booleans(), min_size=len(pages), max_size=len(pages)))
     left = batch.filter(pa.array(mask, pa.bool_()))
-    followed, fresh = Texts.of(left), Texts(*utf8_buffers(left))
+    followed, fresh = Texts.shared(left), Texts.of(left)
     assert "c4.datatrove" in followed.findings
     assert C4_DATATROVE.edits is not None
     found, expected = C4_DATATROVE.edits(followed), C4_DATATROVE.edits(fresh)

@@ -37,4 +37,4 @@ class EditLines(MapStage):
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         """Edit the texts; every document goes on."""
         find = preset(self.preset).edits
-        return Outcome(kept=batch) if find is None else edit_batch(batch, find(Texts.of(batch.column("text"))))
+        return Outcome(kept=batch) if find is None else edit_batch(batch, find(Texts.shared(batch.column("text"))))

@@ -43,7 +43,7 @@ class Measure(MapStage):
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         """Return the batch with its signals: float64, NaN where a signal is undefined."""
-        texts = Texts.of(batch.column("text"))
+        texts = Texts.shared(batch.column("text"))
         signals = {}
         for chosen in self._chosen():
             measured = chosen.measure(texts)

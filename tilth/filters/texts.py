@@ -38,8 +38,16 @@ class Texts:
 
     @classmethod
     def of(cls, text: pa.Array) -> "Texts":
-        """Read a string array without copying its bytes; what is known of the same texts from just before is kept."""
-        texts = cls(*utf8_buffers(text))
+        """Read a string array without copying its bytes."""
+        return cls(*utf8_buffers(text))
+
+    @classmethod
+    def shared(cls, text: pa.Array) -> "Texts":
+        """Read a string array as ``of`` does, and keep what was found in the same texts by whoever read them before.
+
+        For the stages of a pass: the texts that this thread read last with ``shared`` are remembered.
+        """
+        texts = cls.of(text)
         known: Texts | None = getattr(_recent, "texts", None)
         if known is not None and known.has_words:
             if texts._is(known):
