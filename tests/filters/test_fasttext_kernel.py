@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.filters.fasttext_kernel import BLOCK, one_line, token_hash
+from tilth.filters.fasttext_kernel import one_line
 from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
+from tilth.filters.fasttext_tokens import PADDING, PIECE, TOKENS, next_tokens, padded, read_tokens, token_hash
 from tilth.selection.scorer import zeroed_allocations
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "data" / "corpora"
@@ -99,7 +100,7 @@ def test_every_text_scores_as_the_library_scores_it(pair: tuple[FastTextModel, o
 def test_long_texts_score_as_the_library_scores_them(pair: tuple[FastTextModel, object]) -> None:
     ours, library = pair
     random = np.random.default_rng(5)
-    texts = [" ".join(random.choice(WORDS, size)) for size in (BLOCK - 2, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 3)]
+    texts = [" ".join(random.choice(WORDS, size)) for size in (510, 511, 512, 513, 2563)]
     texts += ["x" * 5_000, "ö" * 2_000 + " the"]
     expected = library_probabilities(library, ours.labels, texts)
     np.testing.assert_allclose(label_probabilities(ours, pa.array(texts)), expected, rtol=0, atol=2e-5)
@@ -217,3 +218,39 @@ def test_real_texts_score_as_the_library_scores_them(pair: tuple[FastTextModel, 
     texts = [each[:100_000] for each in texts]  # the library adds up in single precision: longer ones measure that
     expected = library_probabilities(library, ours.labels, texts)
     np.testing.assert_allclose(label_probabilities(ours, pa.array(texts)), expected, rtol=0, atol=2e-5)
+
+
+any_bytes = st.one_of(
+    st.binary(max_size=80),
+    st.lists(st.sampled_from([b"a", b" ", b"\0", b"\n", b"\xc3", b"x" * 7, b"y" * 8, b"z" * 17]), max_size=60).map(
+        b"".join
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(any_bytes, min_size=1, max_size=4), st.sampled_from([0, PIECE - 30, 2 * PIECE]), st.binary(max_size=1))
+def test_tokens_are_what_separators_leave_with_their_first_bytes_and_hashes(
+    pieces: list[bytes], filling: int, filler: bytes
+) -> None:
+    text = (filler * filling).join(pieces)
+    data = padded(np.frombuffer(text, np.uint8))
+    edges, (low, high), hashes = (
+        np.empty(2 * TOKENS, np.int64),
+        np.empty((2, TOKENS), np.uint64),
+        np.empty(TOKENS, "u4"),
+    )
+    found = []
+    place = 0
+    while place < len(text):
+        tokens, place = next_tokens(data, place, len(text), edges)
+        read_tokens(data, edges, tokens, low, high, hashes, np.empty(TOKENS, np.uint16))
+        for start, stop, *rest in zip(edges[0::2], edges[1::2], low, high, hashes[:tokens], strict=False):
+            found.append((text[start:stop], *map(int, rest)))
+    expected = text.translate(bytes.maketrans(b"\n\r\t\v\f\0", b" " * 6)).split(b" ")
+    assert len(data) == len(text) + PADDING
+    assert found == [
+        (each, int.from_bytes(each[:8], "little"), int.from_bytes(each[8:16], "little"), fnv(each))
+        for each in expected
+        if each
+    ]

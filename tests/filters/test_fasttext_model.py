@@ -10,7 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tilth.corpus.errors import UserError
-from tilth.filters.fasttext_model import HEADER, label_probabilities, load_model
+from tilth.filters.fasttext_model import HEADER, FastTextModel, label_probabilities, load_model
+from tilth.filters.fasttext_tokens import padded, read_tokens
+from tilth.filters.fasttext_words import find_all
 from tilth.selection.scorer import zeroed_allocations
 
 LINES = "\n".join(f"__label__{'ab'[row % 2]} common größe word{row % 7} {'x' * (row % 11)}" for row in range(60)) + "\n"
@@ -62,8 +64,6 @@ def test_many_labels_keep_their_embeddings(tmp_path: Path) -> None:
 
 
 def test_every_word_of_a_crowded_table_is_found(tmp_path: Path) -> None:
-    from tilth.filters.fasttext_kernel import find, token_hash, token_key
-
     lines = tmp_path / "crowded.txt"
     lines.write_text(" ".join(["__label__a", *(f"w{number:x}" * (1 + number % 5) for number in range(5000))]) + "\n")
     import fasttext
@@ -71,11 +71,27 @@ def test_every_word_of_a_crowded_table_is_found(tmp_path: Path) -> None:
     with zeroed_allocations():
         fasttext.train_supervised(str(lines), dim=2, thread=1, verbose=0).save_model(str(tmp_path / "crowded.bin"))
     ours = load_model(str(tmp_path / "crowded.bin"))
-    tables = (ours.pool, ours.word_starts, ours.word_lengths, ours.slot_keys, ours.slot_entries)
-    assert (ours.slot_keys > 0).sum() == len(ours.word_starts) == 5002
-    for entry, (start, length) in enumerate(zip(ours.word_starts, ours.word_lengths, strict=True)):
-        value, key = (of(ours.pool, start, start + length) for of in (token_hash, token_key))
-        assert find(ours.pool, start, length, value, key, *tables)[0] == entry
+    assert (ours.slots > 0).sum() == len(ours.word_starts) == 5002
+    entries = [
+        ours.pool[start : start + length].tobytes()
+        for start, length in zip(ours.word_starts, ours.word_lengths, strict=True)
+    ]
+    assert found_entries(ours, entries) == list(range(5002))
+    assert set(found_entries(ours, [each + b"x" for each in entries])) == {-1}
+
+
+def found_entries(model: FastTextModel, words: list[bytes]) -> list[int]:
+    """Return the entry of every word, as scoring finds it."""
+    data = padded(np.frombuffer(b" ".join(words), np.uint8))
+    stops = np.cumsum([1 + len(each) for each in words]) - 1
+    edges = np.stack([stops - [len(each) for each in words], stops], axis=1).ravel()
+    low, high, hashes, codes, others, entries = (
+        np.empty(len(words), kind) for kind in ("u8", "u8", "u4", "u4", "u2", "i8")
+    )
+    read_tokens(data, edges, len(words), low, high, hashes, others)
+    tables = (model.pool, model.word_starts, model.word_lengths, model.word_keys, model.slots)
+    find_all(data, edges, low, high, hashes, len(words), *tables, codes, others, entries)
+    return entries.tolist()
 
 
 @pytest.mark.parametrize("model", ["skipgram", "cbow"])

@@ -21,7 +21,7 @@ from numba import njit
 
 from tilth.corpus.document import utf8_buffers
 from tilth.corpus.errors import UserError
-from tilth.filters import fasttext_kernel
+from tilth.filters import fasttext_kernel, fasttext_words
 
 # fastText 0.9.2, src/fasttext.cc: FASTTEXT_FILEFORMAT_MAGIC_INT32 and FASTTEXT_VERSION; src/args.h: the enumerations.
 MAGIC = 793712314
@@ -52,7 +52,7 @@ class FastTextModel:
     """What scoring needs of a model.
 
     Entries of the dictionary are words first, then labels; entry ``e`` is ``pool[word_starts[e] :][: word_lengths[e]]``
-    and the slots are those of ``fasttext_kernel.find``. ``table`` is float32 with a row a word and a row a bucket, in a
+    and the slots are those of ``fasttext_words.find``. ``table`` is float32 with a row a word and a row a bucket, in a
     pruned model a row for each that ``kept`` names. Its columns are logits: for softmax of all labels but the last,
     less that of the last; for hierarchical softmax of every inner node of the tree of ``counts``; else of every label.
     Where ``output`` (float32, outputs x dimensions) is given, the columns are the embedding's, and logits come of both.
@@ -67,8 +67,8 @@ class FastTextModel:
     pool: np.ndarray = field(repr=False)  # uint8
     word_starts: np.ndarray = field(repr=False)  # int64
     word_lengths: np.ndarray = field(repr=False)  # int32
-    slot_keys: np.ndarray = field(repr=False)  # uint64
-    slot_entries: np.ndarray = field(repr=False)  # int32
+    word_keys: np.ndarray = field(repr=False)  # uint64, entries x 2
+    slots: np.ndarray = field(repr=False)  # uint32
     kept: np.ndarray = field(repr=False)  # int32, one a bucket; empty where nothing was pruned
     table: np.ndarray = field(repr=False)
     output: np.ndarray | None = field(repr=False)
@@ -87,10 +87,9 @@ def label_probabilities(model: FastTextModel, text: pa.Array, *, zero_end: bool 
     table of 512 steps: a logit that lies at the edge of a step may fall on its other side, which is 0.008 at most.
     """
     data, offsets = utf8_buffers(text)
-    first = offsets[0]
     means = fasttext_kernel.mean_features(
-        fasttext_kernel.one_line(data[first : offsets[-1]]),
-        offsets - first,
+        data,
+        offsets,
         model.words,
         model.word_ngrams,
         model.bucket,
@@ -99,8 +98,8 @@ def label_probabilities(model: FastTextModel, text: pa.Array, *, zero_end: bool 
         model.pool,
         model.word_starts,
         model.word_lengths,
-        model.slot_keys,
-        model.slot_entries,
+        model.word_keys,
+        model.slots,
         model.kept,
         model.table,
         zero_end,
@@ -215,9 +214,9 @@ def load_model(path: str) -> FastTextModel:
     begin = HEADER.size + DICTIONARY.size
     pool = data[begin:end].copy()
     starts -= begin
-    slots = 1 << int(np.ceil(np.log2(entries / FILLED)))
-    slot_keys, slot_entries = np.zeros(slots, np.uint64), np.full(slots, -1, np.int32)
-    fasttext_kernel.fill_slots(pool, starts, lengths, slot_keys, slot_entries)
+    slots = np.zeros(1 << int(np.ceil(np.log2(entries / FILLED))), np.uint32)
+    word_keys = np.empty((entries, 2), np.uint64)
+    fasttext_words.fill_slots(pool, starts, lengths, word_keys, slots)
     names = tuple(
         pool[start : start + length].tobytes().decode(errors="replace")
         for start, length in zip(starts[words:].tolist(), lengths[words:].tolist(), strict=True)
@@ -232,8 +231,8 @@ def load_model(path: str) -> FastTextModel:
         pool=pool,
         word_starts=starts,
         word_lengths=lengths,
-        slot_keys=slot_keys,
-        slot_entries=slot_entries,
+        word_keys=word_keys,
+        slots=slots,
         kept=kept,
         table=table,
         output=kept_output,
