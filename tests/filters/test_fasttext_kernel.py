@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tilth.filters.fasttext_kernel import one_line
+from tilth.filters.fasttext_kernel import one_line, remainder
 from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
 from tilth.filters.fasttext_tokens import PADDING, PIECE, TOKENS, next_tokens, padded, read_tokens, token_hash
 from tilth.selection.scorer import zeroed_allocations
@@ -254,3 +254,14 @@ def test_tokens_are_what_separators_leave_with_their_first_bytes_and_hashes(
         for each in expected
         if each
     ]
+
+
+@settings(max_examples=300)
+@given(st.integers(1, 2**31 - 1), st.integers(0, 2**64 - 1), st.sampled_from([None, -1, 0, 1]))
+@example(2_000_000, 2**64 - 1, None)
+@example(2**13, 2**64 - 1, None)
+@example(2**13 - 1, 2**64 - 1, None)
+def test_the_remainder_from_a_reciprocal_is_the_remainder(divisor: int, value: int, beside: int | None) -> None:
+    if beside is not None:  # at a multiple of the divisor, where a quotient may be off by one
+        value = min(max(value // divisor * divisor + beside, 0), 2**64 - 1)
+    assert remainder(np.uint64(value), divisor, 1.0 / divisor) == value % divisor
