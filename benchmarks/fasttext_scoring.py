@@ -8,8 +8,8 @@ processor time of the one thread that works, so that a busy machine changes litt
 without newlines, ready to be read; the kernel is given Arrow, newlines and all.
 
 Where the two put a pair of texts in different order, one of them is wrong. Which one is asked of a third reading, slow
-and plain, in double precision over the library's own matrices: the kernel may turn no pair of it that is farther apart
-than ``ROUNDING``; how many the library turns is printed.
+and plain, in double precision over the library's own matrices: the kernel may turn none of all pairs, the library's
+number is printed.
 
 The text is that of the folder ../shared/data/corpora where it lies beside the repository (105 MB, six domains), else
 the source code of Python's own library; which of the two is printed. ``--quick`` scores a sixth of it.
@@ -110,7 +110,7 @@ class Race:
     bytes: int
     difference: float  # the largest of two scores of one text
     errors: tuple[float, float]  # the largest difference from the truth, the kernel's and the library's
-    wrong: tuple[int, int]  # neighbours in the true order, farther apart than rounding, that each turns
+    wrong: tuple[int, int]  # pairs of texts that each puts in the wrong order
     library_seconds: float  # the best of the passes
     kernel_seconds: float
 
@@ -142,9 +142,14 @@ def race(texts: list[str], library: Any, model: FastTextModel, truth: Truth, pas
 
 
 def turned(scores: np.ndarray, true: np.ndarray) -> int:
-    """Return how many neighbours in the true order, farther apart than ``ROUNDING``, stand the other way."""
-    order = np.argsort(true, kind="stable")
-    return int(((np.diff(true[order]) > ROUNDING) & (np.diff(scores[order]) < 0)).sum())
+    """Return how many pairs stand in the wrong order and are, by score or in truth, more than ``ROUNDING`` apart."""
+    order = np.argsort(true)
+    scores, true = scores[order].astype(np.float64), true[order]
+    count = 0
+    for place in range(len(order) - 1):
+        ahead, truly = scores[place] - scores[place + 1 :], true[place + 1 :] - true[place]
+        count += int(((ahead > 0) & (truly > 0) & (np.maximum(ahead, truly) > ROUNDING)).sum())
+    return count
 
 
 def measure(folder: Path, *, quick: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""fastText's features and their mean, over Arrow's UTF-8 bytes: ten to fourteen times the library's speed on one core.
+"""fastText's features and their mean, over Arrow's UTF-8 bytes: eleven to twenty times the library's speed on one core.
 
 The rules are the library's, byte for byte (fastText 0.9.2, src/dictionary.cc: getLine, computeSubwords, addSubwords,
 addWordNgrams). What is our own is the order of the work. A text is taken in pieces of 4,096 bytes, and each step runs
@@ -138,6 +138,59 @@ def keep_features(
 
 
 @njit(cache=True, nogil=True)
+def next_features(
+    line: np.ndarray,
+    place: int,
+    stop: int,
+    words: int,
+    pool: np.ndarray,
+    word_starts: np.ndarray,
+    word_lengths: np.ndarray,
+    word_keys: np.ndarray,
+    slots: np.ndarray,
+    edges: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    hashes: np.ndarray,
+    codes: np.ndarray,
+    others: np.ndarray,
+    entries: np.ndarray,
+    rows: np.ndarray,
+) -> tuple[int, int, int, int, bool]:
+    """Read the next piece of a text; return how many tokens, hashes and rows it has, where to go on, if the text ended.
+
+    The last token of a text is ``</s>``: after its last byte, or where it is written out. What follows is not read.
+    """
+    tokens, place = next_tokens(line, place, stop, edges)
+    read_tokens(line, edges, tokens, low, high, hashes, others)
+    written_out = tokens_to_end(low, tokens)
+    ended = written_out > 0 or place == stop
+    if written_out > 0:
+        tokens = written_out
+    elif ended:
+        low[tokens], high[tokens], hashes[tokens] = END_LOW, 0, END_HASH
+        tokens += 1
+    find_all(
+        line,
+        edges,
+        low,
+        high,
+        hashes,
+        tokens,
+        pool,
+        word_starts,
+        word_lengths,
+        word_keys,
+        slots,
+        codes,
+        others,
+        entries,
+    )
+    heard, known = keep_features(low, high, hashes, entries, tokens, words, rows)
+    return tokens, heard, known, place, ended
+
+
+@njit(cache=True, nogil=True)
 def remainder(value: np.uint64, divisor: int, reciprocal: float) -> int:
     """Return ``value % divisor`` (uint64 by less than 2**31) from ``1 / divisor``, in steps that are done by eight.
 
@@ -204,11 +257,11 @@ def mean_features(
 ) -> np.ndarray:
     """Return the mean of every text's rows of ``table``: float64, texts x columns; zeros for a text without a row.
 
-    ``data`` (uint8) and ``offsets`` (int64, texts + 1) hold the texts; ``table`` (float32) has ``words``
-    rows for words and ``bucket`` for n-grams, or fewer in a pruned model: ``kept`` (int32, empty if not pruned) then
-    names every bucket's row after the words, -1 where it was cut away and counts for nothing. The other arrays are
-    those of ``fasttext_words.find``. With ``zero_end`` the row of ``</s>`` counts as zeros, as if the library's input
-    matrix held zeros there: it is still one of the rows that the mean is taken over.
+    ``data`` (uint8) and ``offsets`` (int64, texts + 1) hold the texts; ``table`` (float32) has ``words`` rows for words
+    and ``bucket`` for n-grams, or fewer in a pruned model: ``kept`` (int32, empty if not pruned) then names every
+    bucket's row after the words, -1 where it was cut away and counts for nothing. The other arrays are those of
+    ``fasttext_words.find``. With ``zero_end`` the row of ``</s>`` counts as zeros, as if the library's input matrix had
+    zeros there: it is still one of the rows that the mean is taken over.
     """
     texts = len(offsets) - 1
     means = np.zeros((texts, table.shape[1]), np.float64)
@@ -229,44 +282,34 @@ def mean_features(
             line, place, stop = padded(data[place:stop]), 0, stop - place
         ended = False
         while not ended:
-            tokens, place = next_tokens(line, place, stop, edges)
-            read_tokens(line, edges, tokens, low, high, hashes, others)
-            written_out = tokens_to_end(low, tokens)
-            if written_out > 0:
-                tokens = written_out
-                ended = True
-            elif place == stop:
-                low[tokens], high[tokens], hashes[tokens] = END_LOW, 0, END_HASH
-                tokens += 1
-                ended = True
-            find_all(
+            tokens, heard, known, place, ended = next_features(
                 line,
-                edges,
-                low,
-                high,
-                hashes,
-                tokens,
+                place,
+                stop,
+                words,
                 pool,
                 word_starts,
                 word_lengths,
                 word_keys,
                 slots,
+                edges,
+                low,
+                high,
+                hashes,
                 codes,
                 others,
                 entries,
+                rows,
             )
+            features += known
+            if zero_end and ended and 0 <= entries[tokens - 1] < words:
+                known -= 1  # the last one written
+            add_rows(table, rows, known, sums)
             if maxn > 0:
                 for token in range(tokens - 1 if ended else tokens):  # the end token has no subwords
                     if not is_label(low[token], high[token], entries[token], words):
-                        first, last = edges[2 * token], edges[2 * token + 1]
-                        features += add_subwords(
-                            line, first, last - first, minn, maxn, bucket, words, kept, table, sums
-                        )
-            heard, count = keep_features(low, high, hashes, entries, tokens, words, rows)
-            features += count
-            if zero_end and ended and 0 <= entries[tokens - 1] < words:
-                count -= 1  # the last one written
-            add_rows(table, rows, count, sums)
+                        start, length = edges[2 * token], edges[2 * token + 1] - edges[2 * token]
+                        features += add_subwords(line, start, length, minn, maxn, bucket, words, kept, table, sums)
             for token in range(heard):
                 grams[0, token + 1] = np.uint64(np.int64(np.int32(hashes[token])))  # signed, as the library keeps them
             for gram in range(1, longest):
