@@ -208,7 +208,7 @@ def scorer_settings(step: ScoreStep | PreselectStep, seed: int) -> "ScorerSettin
         epochs=training.epochs,
         bucket=training.buckets,
         examples=training.documents,
-        zero_end=training.length_correction,
+        length=training.length,
         first_bytes=step.first_bytes,
         seed=seed,
     )

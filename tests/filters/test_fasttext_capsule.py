@@ -1,8 +1,10 @@
 """A capsule scores as it was trained to, or it does not score."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,6 +14,7 @@ from tilth.corpus.stage import Asset
 from tilth.corpus.store import file_digest
 from tilth.filters.fasttext_capsule import CAPSULE, MODEL, NORMALISER, Capsule, open_capsule, write_capsule
 from tilth.filters.fasttext_reading import Reading
+from tilth.filters.length_curve import LengthCurve
 from tilth.filters.score import Score
 from tilth.selection.scorer import NEGATIVE, POSITIVE, ScorerSettings, train_scorer
 
@@ -49,6 +52,20 @@ def test_a_capsule_comes_back_as_it_was_written(folder: Path) -> None:
     assert signal.equals(expected)
 
 
+def test_a_capsule_scores_less_what_its_curve_says_of_the_length_it_reads(folder: Path) -> None:
+    plain = open_capsule(folder, "")
+    write_capsule(folder, dataclasses.replace(plain, curve=LengthCurve((2.0, 4.0), (-0.5, 1.5))))
+    found = open_capsule(folder, "")
+    assert found.curve == LengthCurve((2.0, 4.0), (-0.5, 1.5))
+    texts = ["lemma 7", "lemma 7 follows from theorem 21 and more that is not read"]
+    before, after = (
+        Score.of("quality", capsule).apply(batch(texts)).signals["quality"].to_numpy() for capsule in (plain, found)
+    )
+    shift = np.log(before / (1 - before)) - np.log(after / (1 - after))
+    read = [len(texts[0]), len("lemma 7 follows from theorem 21 and more")]
+    np.testing.assert_allclose(shift, found.curve.at(np.array(read)), atol=1e-5)
+
+
 def test_the_first_bytes_are_all_that_counts(folder: Path) -> None:
     stage = Score.of("quality", open_capsule(folder, ""))
     same = "lemma 7 follows from theorem 21 and more "
@@ -80,11 +97,18 @@ def test_another_normaliser_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 9}, "format 9, expected 1"),
+        ({"format": 9}, "format 9, expected 2"),
         ({"label": "__label__other"}, "is not among its labels"),
         ({"model": "0" * 32}, "the model was changed"),
         ({"reading": {"words": 3}}, "not a capsule"),
         ({"reading": None}, "not a capsule"),
+        (
+            {"length_curve": {"log_bytes": [3.0, 2.0], "log_odds": [0.0, 0.0]}},
+            r"capsule\.json: length curve: found knots",
+        ),
+        ({"length_curve": {"log_bytes": [3.0], "log_odds": ["0.1"]}}, "length curve: found knots"),
+        ({"length_curve": {"log_bytes": [3.0]}}, "not a capsule"),
+        ({"length_curve": [3.0]}, "not a capsule"),
     ],
 )
 def test_a_damaged_capsule_is_one_clear_line(folder: Path, change: dict[str, object], complaint: str) -> None:

@@ -23,7 +23,7 @@ from tilth.selection.strength import predictive_strength
 
 ABILITY = {"tiny": 0.1, "small": 0.2, "base": 0.3, "large": 0.4}
 MODELS = sorted(ABILITY)
-SMALL = ScorerSettings(dim=4, bucket=500, zero_end=True)
+SMALL = ScorerSettings(dim=4, bucket=500, length="end-token")
 
 
 def scored(count: int = 120, *, seed: int = 0) -> tuple[pa.Table, Losses]:

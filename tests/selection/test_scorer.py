@@ -1,9 +1,12 @@
 """Training a scorer: reproducible to the byte, on the very tokens that scoring reads."""
 
 import ctypes
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,11 +82,13 @@ def test_no_held_out_text_is_trained_on(tmp_path: Path, monkeypatch: pytest.Monk
     fit = scorer.fit
     monkeypatch.setattr(scorer, "fit", lambda lines, *rest: fit(trained.extend(lines := list(lines)) or lines, *rest))
     scored: list[str] = []
-    measure = scorer.label_probabilities
+    measure = scorer.read_scores
     monkeypatch.setattr(
         scorer,
-        "label_probabilities",
-        lambda model, text, **rest: scored.extend(text.to_pylist()) or measure(model, text, **rest),
+        "read_scores",
+        lambda model, label, text, *rest, **more: (
+            scored.extend(text.to_pylist()) or measure(model, label, text, *rest, **more)
+        ),
     )
     train_scorer(GOOD, BAD, tmp_path / "model.bin", SMALL)
     assert len(trained) == 90
@@ -205,3 +210,36 @@ def test_calibration_counts_every_text_once_and_the_highest_score_too() -> None:
     assert [(each.low, each.high, each.count) for each in bins] == [(0.0, 0.1, 2), (0.1, 0.2, 1), (0.9, 1.0, 2)]
     assert bins[0].positive_share == 0.5
     assert bins[2].mean_score == pytest.approx(0.975)
+
+
+def test_a_length_curve_is_learned_from_texts_that_their_model_never_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[set[str]] = []
+    scored: list[str] = []
+    fit, measure = scorer.fit, scorer.label_probabilities
+
+    def remembered(lines: Any, *rest: Any) -> None:
+        kept = list(lines)
+        known.append({line.decode().split(" ", 1)[1].strip() for line in kept})
+        fit(kept, *rest)
+
+    def measured(model: Any, text: pa.Array, **rest: Any) -> Any:
+        assert known[-1].isdisjoint(one.strip() for one in text.to_pylist())
+        scored.extend(one.strip() for one in text.to_pylist())
+        return measure(model, text, **rest)
+
+    monkeypatch.setattr(scorer, "fit", remembered)
+    monkeypatch.setattr(scorer, "label_probabilities", measured)
+    settings = dataclasses.replace(SMALL, length="centred")
+    report = train_scorer(GOOD, BAD, tmp_path / "model.bin", settings)
+    assert len(known) == 1 + scorer.FOLDS
+    assert sorted(scored) == sorted(known[0])  # every training text once, no held-out one
+    again = train_scorer(GOOD[::-1], BAD[::-1], tmp_path / "again.bin", settings)
+    assert report.curve == again.curve is not None
+
+
+def test_a_length_curve_of_a_few_texts_is_refused(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SMALL, length="centred")
+    with pytest.raises(UserError, match=r"length: centred: found .* texts of a class to train on, expected at"):
+        train_scorer(GOOD[:15], BAD[:15], tmp_path / "model.bin", settings)

@@ -2,8 +2,9 @@
 
 PreSelect's public code trains on texts whose newlines became spaces and scores texts whose newlines were removed, which
 joins the last word of a line to the first of the next: another scorer, and no error. A capsule says which text
-normaliser the model was trained with, how much of a document it reads, whether its end token counts, its labels, and
-the digest of what it was trained on; it is refused where one of them is not what the code at hand does.
+normaliser the model was trained with, how much of a document it reads, whether its end token counts, what is taken off
+for a text's length, its labels, and the digest of what it was trained on; it is refused where one of them is not what
+the code at hand does.
 """
 
 import dataclasses
@@ -17,10 +18,11 @@ from tilth.corpus.errors import UserError
 from tilth.corpus.stage import Asset
 from tilth.corpus.store import file_digest, write_atomically
 from tilth.filters.fasttext_reading import WHOLE, Reading
+from tilth.filters.length_curve import LengthCurve
 
 NORMALISER = "newlines-to-spaces@1"  # ``fasttext_kernel.one_line``: all that is ever done to a text
 MODEL, CAPSULE = "model.bin", "capsule.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Capsule:
     label: str
     labels: tuple[str, ...]
     zero_end: bool = False
+    curve: LengthCurve | None = None
     reading: Reading = WHOLE
     normaliser: str = NORMALISER
     training: str = ""
@@ -54,9 +57,20 @@ def write_capsule(folder: Path, capsule: Capsule) -> None:
         "normaliser": capsule.normaliser,
         "reading": dataclasses.asdict(capsule.reading),
         "zero_end": capsule.zero_end,
+        "length_curve": None if capsule.curve is None else dataclasses.asdict(capsule.curve),
         "training": capsule.training,
     }
     write_atomically(folder / CAPSULE, orjson.dumps(data, option=orjson.OPT_INDENT_2))
+
+
+def read_curve(found: dict[str, Any] | None, where: Path) -> LengthCurve | None:
+    """Return the curve of a capsule. Raises ``UserError``, naming the file, for damaged knots."""
+    if found is None:
+        return None
+    try:
+        return LengthCurve(**{name: tuple(values) for name, values in found.items()})
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def open_capsule(path: Path, label: str) -> Capsule:
@@ -80,6 +94,7 @@ def open_capsule(path: Path, label: str) -> Capsule:
             label=str(data["label"]),
             labels=tuple(data["labels"]),
             zero_end=bool(data["zero_end"]),
+            curve=read_curve(data["length_curve"], where),
             reading=Reading(**data["reading"]),
             normaliser=str(data["normaliser"]),
             training=str(data["training"]),
@@ -89,7 +104,7 @@ def open_capsule(path: Path, label: str) -> Capsule:
         raise UserError(
             f"{error.filename}: not found ({error.strerror}); give a folder that a training wrote"
         ) from error
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where}: not a capsule ({error}); train it again") from error
     if found != capsule.model.digest:
         raise UserError(f"{path / MODEL}: digest is {found}, expected {capsule.model.digest}; the model was changed")

@@ -20,13 +20,15 @@ from tilth.corpus.store import file_digest
 from tilth.filters.fasttext_capsule import NORMALISER, Capsule, check_normaliser
 from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
 from tilth.filters.fasttext_reading import WHOLE, Reading, beginnings, mean_by_row, paragraphs
+from tilth.filters.length_curve import LengthCurve, centred
 
 
 @dataclass(frozen=True)
 class Score(MapStage):
     """Measure ``name``, a float32 in [0, 1]: the probability that ``model`` gives ``label`` (as the model spells it).
 
-    ``zero_end`` takes out what the end token says about a text's length; without it the score is the library's own.
+    ``zero_end`` takes out what the end token says about a text's length, and ``curve`` what else its log odds owe to
+    it; without them the score is the library's own.
     ``reading`` says how much of a document is read. Raises ``UserError`` where ``normaliser``, which the model was
     trained with, is not the one that scoring uses.
     """
@@ -36,6 +38,7 @@ class Score(MapStage):
     zero_end: bool = False
     reading: Reading = WHOLE
     normaliser: str = NORMALISER
+    curve: LengthCurve | None = None
 
     version: ClassVar[int] = 2
     effect: ClassVar[Effect] = Effect.MEASURES
@@ -47,7 +50,7 @@ class Score(MapStage):
     def of(name: str, capsule: Capsule) -> "Score":
         """Return the stage that scores as a capsule says."""
         return Score(
-            name, capsule.model, capsule.label, capsule.zero_end, capsule.reading, normaliser=capsule.normaliser
+            name, capsule.model, capsule.label, capsule.zero_end, capsule.reading, capsule.normaliser, capsule.curve
         )
 
     @property
@@ -66,22 +69,29 @@ class Score(MapStage):
                 f"{self.model.path}: label {self.label!r} of {self.name} is not in the model; it has "
                 f"{', '.join(model.labels[:10])}{' and more' if len(model.labels) > 10 else ''}; name one of them"
             )
-        scores = read_scores(model, self.label, batch.column("text"), self.reading, zero_end=self.zero_end)
+        scores = read_scores(model, self.label, batch.column("text"), self.reading, self.curve, zero_end=self.zero_end)
         return Outcome(batch, signals={self.name: pa.array(scores)})
 
 
 def read_scores(
-    model: FastTextModel, label: str, text: pa.Array, reading: Reading, *, zero_end: bool = False
+    model: FastTextModel,
+    label: str,
+    text: pa.Array,
+    reading: Reading,
+    curve: LengthCurve | None = None,
+    *,
+    zero_end: bool = False,
 ) -> np.ndarray:
     """Return the probability of ``label`` for every text, read as ``reading`` says: float32."""
     column = model.labels.index(label)
     text = beginnings(text, reading.first_bytes)
-    if not reading.paragraphs:
-        return label_probabilities(model, text, zero_end=zero_end)[:, column]
-    pieces, rows = paragraphs(text)
-    scores = label_probabilities(model, pieces, zero_end=zero_end)[:, column].astype(np.float64)
+    pieces, rows = paragraphs(text) if reading.paragraphs else (text, None)
+    found = label_probabilities(model, pieces, zero_end=zero_end)
     sizes = np.diff(utf8_buffers(pieces)[1])
-    return mean_by_row(scores, sizes, rows, len(text)).astype(np.float32)
+    scores = found[:, column] if curve is None else centred(found, column, sizes, curve)
+    if rows is None:
+        return scores
+    return mean_by_row(scores.astype(np.float64), sizes, rows, len(text)).astype(np.float32)
 
 
 @lru_cache(maxsize=8)

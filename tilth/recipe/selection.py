@@ -6,6 +6,11 @@ from pydantic import Field, model_validator
 
 from tilth.recipe.values import Fraction, Name, Positive, Size, Strict
 
+LengthCorrection = Literal["plain", "end-token", "centred"]
+LENGTH = (
+    "end-token: score without fastText's end token, which knows the length; centred: also less the mean of a length"
+)
+
 
 class ScorerTraining(Strict):
     """Train a fastText classifier on documents of these sources or files, as they stand at this point of the chain."""
@@ -16,7 +21,7 @@ class ScorerTraining(Strict):
     dimension: Annotated[int, Field(ge=1, le=2048)] = 100
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     buckets: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
-    length_correction: bool = Field(False, description="score without fastText's end token, which knows the length")
+    length: LengthCorrection = Field("plain", description=LENGTH)
 
 
 class ScoreStep(Strict):
@@ -138,7 +143,7 @@ class PreselectStep(Strict):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     buckets: Annotated[int, Field(ge=1, le=100_000_000)] = 200_000
     first_bytes: Annotated[int, Field(ge=0)] = Field(0, description="read so much of a document; 0: all of it")
-    length_correction: bool = Field(True, description="score without fastText's end token, which knows the length")
+    length: LengthCorrection = Field("end-token", description=LENGTH)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "PreselectStep":

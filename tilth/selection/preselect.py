@@ -121,6 +121,7 @@ def write_scorer_capsule(folder: Path, report: ScorerReport) -> None:
         label=report.label,
         labels=model.labels,
         zero_end=report.settings.zero_end,
+        curve=report.curve,
         reading=Reading(first_bytes=report.settings.first_bytes),
         training=report.training,
     )

@@ -16,21 +16,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
+from tilth.corpus.document import text_bytes
 from tilth.corpus.errors import UserError
 from tilth.corpus.store import file_digest, temporary_name
 from tilth.filters.fasttext_kernel import one_line
 from tilth.filters.fasttext_model import label_probabilities, load_model
-from tilth.filters.fasttext_reading import beginnings
+from tilth.filters.fasttext_reading import WHOLE, beginnings
+from tilth.filters.length_curve import LengthCurve, fit_length_curve, log_odds
+from tilth.filters.score import read_scores
 
 POSITIVE, NEGATIVE = "__label__positive", "__label__negative"
 LABEL_TOKEN = re.compile(rb"(?<![^ \n\r\t\v\f\0])__label__[^ \n\r\t\v\f\0]*")  # as fastText splits tokens
 BINS = 10  # of equal width, for the calibration
 BLOCK = 1 << 16  # bytes, more than any file system gives a file at once
+FOLDS = 4  # of the training texts, to learn a length curve: each quarter is scored by a model of the other three
+FEWEST = 20  # texts of a class, below which a length curve follows chance
 PERTURB = -6  # glibc's M_PERTURB, malloc.h
 
 
@@ -46,9 +52,14 @@ class ScorerSettings:
     min_count: int = 1
     examples: int = 200_000  # of each class at most, held-out ones among them
     held_out: float = 0.1  # share of each class
-    zero_end: bool = False  # how held-out texts are scored: give ``Score`` the same
+    length: Literal["plain", "end-token", "centred"] = "plain"  # what scoring takes out of a text's length
     first_bytes: int = 0  # of every text, 0 for all: give ``Score`` the same
     seed: int = 0
+
+    @property
+    def zero_end(self) -> bool:
+        """Whether the end token's weight is taken as zero in scoring."""
+        return self.length != "plain"
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class ScorerReport:
     average_precision: float
     calibration: tuple[CalibrationBin, ...]  # bins that hold a text
     settings: ScorerSettings
+    curve: LengthCurve | None = None  # of ``centred``: give ``Score`` the same
     training: str = ""  # digest of settings and training lines: equal digests, equal models
 
 
@@ -94,8 +106,9 @@ def train_scorer(
     """Train a fastText model that gives ``__label__positive`` a probability; write it to ``model_path`` at once.
 
     A text counts once however often it comes; a text of both classes is left out; the larger class is sampled down to
-    the smaller. Holds ``settings.examples`` texts of each class in memory. Raises ``UserError`` where a setting is out
-    of range, a class has fewer than two texts, or the training diverges.
+    the smaller. Holds ``settings.examples`` texts of each class in memory; ``centred`` trains five times in place of
+    once. Raises ``UserError`` where a setting is out of range, a class has fewer than two texts (``centred``: twenty to
+    train on), or the training diverges.
     """
     check(settings)
     path = Path(model_path)
@@ -111,6 +124,11 @@ def train_scorer(
             )
     size = min(map(len, classes))
     held = min(max(1, round(settings.held_out * size)), size - 1)
+    if settings.length == "centred" and size - held < FEWEST:
+        raise UserError(
+            f"{path.name}: length: centred: found {size - held} texts of a class to train on, expected at least "
+            f"{FEWEST} to tell lengths apart; name more, or use end-token"
+        )
     lines = sorted(
         [(key, training_line(POSITIVE, positives[key])) for key in classes[0][held:size]]
         + [(key, training_line(NEGATIVE, negatives[key])) for key in classes[1][held:size]]
@@ -126,12 +144,15 @@ def train_scorer(
             training.update(line)
         fit((line for _, line in lines), model, settings)
         scorer = load_model(str(model))
-        probabilities = label_probabilities(scorer, pa.array(tests, pa.large_string()), zero_end=settings.zero_end)
+        curve = length_curve(model, lines, settings) if settings.length == "centred" else None
+        found = read_scores(
+            scorer, POSITIVE, pa.array(tests, pa.large_string()), WHOLE, curve, zero_end=settings.zero_end
+        )
         digest, size_bytes = file_digest(model), model.stat().st_size
         model.replace(path)
     finally:
         model.unlink(missing_ok=True)
-    scores = probabilities[:, scorer.labels.index(POSITIVE)].astype(np.float64)
+    scores = found.astype(np.float64)
     truth = np.arange(2 * held) < held
     return ScorerReport(
         label=POSITIVE,
@@ -144,7 +165,35 @@ def train_scorer(
         average_precision=average_precision(scores, truth),
         calibration=calibration(scores, truth),
         settings=settings,
+        curve=curve,
         training=training.hexdigest(),
+    )
+
+
+def length_curve(model: Path, lines: list[tuple[bytes, bytes]], settings: ScorerSettings) -> LengthCurve:
+    """Return what the log odds of the training ``lines`` (key, line) owe to their texts' length.
+
+    Each fourth of the lines is scored by a model that was trained on the other three, so that no text is scored by a
+    model that knows it, and the held-out texts, which judge the result, stay unseen. Their order is that of hashes.
+    """
+    labels = [label.encode() + b" " for label in (POSITIVE, NEGATIVE)]
+    odds: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    sizes: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for fold in range(FOLDS):
+        part = temporary_name(model)
+        try:
+            fit((line for place, (_, line) in enumerate(lines) if place % FOLDS != fold), part, settings)
+            scorer = load_model(str(part))
+        finally:
+            part.unlink(missing_ok=True)
+        for label, mine, lengths in zip(labels, odds, sizes, strict=True):
+            texts = [line[len(label) : -1].decode() for _, line in lines[fold::FOLDS] if line.startswith(label)]
+            column = pa.array(texts, pa.large_string())
+            found = label_probabilities(scorer, column, zero_end=settings.zero_end)
+            mine.append(log_odds(found, scorer.labels.index(POSITIVE)))
+            lengths.append(text_bytes(column).to_numpy())
+    return fit_length_curve(
+        (np.concatenate(odds[0]), np.concatenate(odds[1])), (np.concatenate(sizes[0]), np.concatenate(sizes[1]))
     )
 
 
