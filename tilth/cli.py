@@ -235,6 +235,8 @@ def select(
     from tilth.selecting import what_select
 
     asked: dict[str, Any] = {}
+    if by is None and (keep, size, part, per, quota, inverse, out) != (None, None, "highest", "all", None, False, None):
+        raise UserError("select: found what to keep and no signal to keep it by; name one with --by")
     if by is not None:
         quotas = dict(entry.partition("=")[::2] for entry in quota or [])
         asked = {"by": by, "keep": keep, "bytes": size, "part": part, "per": per, "quotas": quotas, "inverse": inverse}

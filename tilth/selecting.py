@@ -188,8 +188,20 @@ def trained(step: ScoreStep, recipe: Recipe, fitting: "Fitting", head: Stored) -
         step.name,
         [settings, positive.describe(), negative.describe()],
         head,
-        lambda place: _done(fit_scorer(place, head, positive, negative, settings)),
+        in_stage(step.name, lambda place: _done(fit_scorer(place, head, positive, negative, settings))),
     )
+
+
+def in_stage(name: str, build: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Return ``build`` with the stage's name before what it complains of."""
+
+    def named(place: Path) -> None:
+        try:
+            build(place)
+        except UserError as error:
+            raise UserError(f"stage '{name}': {error}") from error
+
+    return named
 
 
 def _done(report: object) -> None:
@@ -252,7 +264,7 @@ def predictive(step: PreselectStep, recipe: Recipe, fitting: "Fitting", head: St
     def build(place: Path) -> None:
         fit_predictive(place, sampled_documents(sample), losses(place), ability, settings)
 
-    return fitting.fitted(SCORERS, step.name, named, head, build)
+    return fitting.fitted(SCORERS, step.name, named, head, in_stage(step.name, build))
 
 
 def asked_losses(ladder: Sequence["Rung"], sample: Stored, place: Path) -> "Losses":
@@ -439,7 +451,9 @@ def what_select(root: Path, asked: Mapping[str, Any]) -> tuple["Selected", ...]:
     try:
         step = SelectStep.model_validate({"use": "select", **asked})
     except ValidationError as error:
-        raise UserError(f"select: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        first = error.errors()[0]
+        place = "".join(f"{part}: " for part in first["loc"])
+        raise UserError(f"select: {place}{first['msg'].removeprefix('Value error, ')}") from error
     grouping = Grouping(step.per, tuple(step.edges))
     signals = [step.by, *([grouping.signal] if grouping.signal else [])]
     pool = read_pool(measured_at(root, signals), step.by, grouping)

@@ -10,7 +10,7 @@ read by the same seed of the order, so a seed is a block, and differences are ta
 
 What each is told of the target: DSIR and the DCLM-style classifier see 300 texts of each of its sources, which are in
 no pool; PreSelect sees 700 texts of every source, and which models of a ladder are better on held-out text of the
-target. ``preselect`` has a ladder as published, of six models that differ in size; ``preselect-mixtures`` one of six
+target. ``preselect`` has a ladder as published, of six models that differ in size; ``preselect-mixtures`` one of three
 equal models that read other mixtures of the sources. None is told which sources are bad.
 
 The row ``target`` is the question; it was chosen before the models were trained. The texts are those of the folder
@@ -78,9 +78,9 @@ class Scale:
 
 WIDTHS = (24, 32, 40, 48, 64, 80)
 FULL = Scale(
-    3100, 700, 300, tuple((2, width, 400) for width in WIDTHS), (2, 48, 400), 6, (2, 64, 600), 0.05, SEEDS, 80_000
+    3100, 700, 300, tuple((2, width, 400) for width in WIDTHS), (2, 48, 400), 3, (2, 64, 600), 0.05, SEEDS, 80_000
 )
-QUICK = Scale(500, 100, 80, tuple((1, width, 60) for width in WIDTHS), (1, 48, 60), 4, (1, 48, 80), 0.08, 2, 40_000)
+QUICK = Scale(500, 100, 80, tuple((1, width, 60) for width in WIDTHS), (1, 48, 60), 3, (1, 48, 80), 0.08, 2, 40_000)
 EPOCHS = 25  # of both classifiers: at fastText's 5 one of 540 texts a class has hardly begun to learn
 REFERENCE = "reference.jsonl"
 SEQUENCE, BATCH = 128, 16

@@ -119,14 +119,14 @@ def train_scorer(
     for name, keys in zip(("positive", "negative"), classes, strict=True):
         if len(keys) < 2:
             raise UserError(
-                f"{path.name}: {name} examples: found {len(keys)} distinct texts of this class alone, expected at "
+                f"{name} examples: found {len(keys)} distinct texts of this class alone, expected at "
                 "least 2, one to train and one to hold out; name more"
             )
     size = min(map(len, classes))
     held = min(max(1, round(settings.held_out * size)), size - 1)
     if settings.length == "centred" and size - held < FEWEST:
         raise UserError(
-            f"{path.name}: length: centred: found {size - held} texts of a class to train on, expected at least "
+            f"length: centred: found {size - held} texts of a class to train on, expected at least "
             f"{FEWEST} to tell lengths apart; name more, or use end-token"
         )
     lines = sorted(
