@@ -17,6 +17,8 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from tilth.filters.kernel import inlined
+
 BLOCK: Final = 64  # bytes of a block: a bit each in a mask
 
 _I8, _I64 = ir.IntType(8), ir.IntType(64)
@@ -123,3 +125,17 @@ def _chosen(plain: _Function, compiled: Any) -> _Function:
 word_at, set_word = _chosen(plain_word_at, _word_at), _chosen(plain_set_word, _set_word)
 block_mask = _chosen(plain_block_mask, _block_mask)
 lowest, bits_set = _chosen(plain_lowest, _lowest), _chosen(plain_bits_set, _bits_set)
+
+
+@inlined
+def first_bytes(data: np.ndarray, at: int, size: int) -> np.uint64:
+    """Return so many bytes from ``at`` on, at most eight, as a little-endian number, wherever the array ends."""
+    if size <= 0:
+        return np.uint64(0)
+    if at + 8 <= len(data):
+        unused = np.uint64(64 - 8 * min(size, 8))
+        return np.uint64(word_at(data, at) << unused >> unused)
+    number = np.uint64(0)
+    for byte in range(min(size, 8)):
+        number |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+    return number

@@ -17,7 +17,6 @@ from tilth.corpus.document import utf8_buffers
 from tilth.filters.chosen import chosen_lines, chosen_words, found_in
 from tilth.filters.chunks import split_chunks
 from tilth.filters.lines import Lines, split_feeds, split_lines, strip_texts
-from tilth.filters.repeats import WordHashes, hash_words
 from tilth.filters.utf8 import count_characters
 from tilth.filters.words import Words, split_words
 
@@ -88,11 +87,6 @@ class Texts:
     def has_words(self) -> bool:
         """Whether a rule has asked for the words, so that they cost nothing more."""
         return "words" in self.__dict__
-
-    @cached_property
-    def word_hashes(self) -> WordHashes:
-        """The hashes of all words."""
-        return hash_words(self.data, self.words)
 
     @cached_property
     def lines(self) -> Lines:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tilth.filters.blocks import BLOCK, block_mask, lowest, word_at
+from tilth.filters.blocks import BLOCK, block_mask, first_bytes, lowest
 from tilth.filters.characters import (
     BEFORE_STOP,
     CURRENCY,
@@ -156,26 +156,12 @@ def _tag(mixed: np.uint64) -> np.uint8:
 
 
 @inlined
-def _first_bytes(data: np.ndarray, start: int, size: int) -> np.uint64:
-    """Return so many bytes from ``start`` on, at most eight, as a little-endian number."""
-    if size <= 0:
-        return np.uint64(0)
-    if start + 8 <= len(data):
-        unused = np.uint64(64 - 8 * min(size, 8))
-        return np.uint64(word_at(data, start) << unused >> unused)
-    number = np.uint64(0)
-    for at in range(min(size, 8)):
-        number |= np.uint64(data[start + at]) << np.uint64(8 * at)
-    return number
-
-
-@inlined
 def _find(data: np.ndarray, start: int, end: int, exceptions: np.ndarray, tags: np.ndarray) -> np.int64:
     """Return the fate of the exception that the bytes spell, or 0. The tags settle most of them."""
     size = end - start
     if size < 1 or size > _LONGEST:
         return np.int64(0)
-    low, high = _first_bytes(data, start, size), _first_bytes(data, start + 8, size - 8)
+    low, high = first_bytes(data, start, size), first_bytes(data, start + 8, size - 8)
     mixed = _mixed(low, high)
     if tags[np.int64(mixed >> np.uint64(64 - _SLOT_BITS))] == 0:  # five words in six
         return np.int64(0)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from tilth.filters.kernel import kernel
-from tilth.filters.repeats import hash_words, repeated_pieces, repeated_runs
+from tilth.filters.repeats import repeated_pieces, repeated_runs
 from tilth.filters.rules import Preset, Rule, Signals, at_least, at_most, between
 from tilth.filters.texts import Texts
 from tilth.filters.words import HAS_LETTER
@@ -36,7 +36,7 @@ def measure(texts: Texts) -> Signals:
     number = np.diff(words.rows)
     some, characters = np.maximum(number, 1), np.maximum(counts[:, 0], 1)
     repeated = repeated_pieces(data, lines)
-    runs = repeated_runs(words, hash_words(data, words), (*TOP, *REPEATED))
+    runs = repeated_runs(data, words, (*TOP, *REPEATED))
     filled = texts.characters > 0  # dolma says nothing of an empty text's lines
     return {
         "words": number.astype(np.float64),

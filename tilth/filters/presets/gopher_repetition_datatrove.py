@@ -21,8 +21,8 @@ def measure(texts: Texts) -> Signals:
     """Return the signals of the rules below: float64, one a document, NaN where the text is empty."""
     paragraphs = repeated_pieces(texts.data, texts.paragraphs)
     lines = repeated_pieces(texts.data, texts.fed_lines)
-    runs = repeated_runs(texts.words, texts.word_hashes, tuple(TOP))
-    glued = glued_runs(texts.words, texts.word_hashes, tuple(REPEATED))
+    runs = repeated_runs(texts.data, texts.words, tuple(TOP))
+    glued = glued_runs(texts.data, texts.words, tuple(REPEATED))
     characters = texts.characters
     with np.errstate(invalid="ignore", divide="ignore"):
         return {

@@ -60,7 +60,7 @@ def measure(texts: Texts) -> Signals:
     all_words, all_lines = np.diff(words.rows), np.diff(lines.rows)
     proper, letters, syllables = counts[:, 0], counts[:, 1], counts[:, 2]
     sentences = count_sentences(texts)
-    single = repeated_runs(words, texts.word_hashes, (1,))[1]
+    single = repeated_runs(data, words, (1,))[1]
     characters = texts.characters
     some = np.maximum(characters, 1)
     per_word, per_sentence = np.maximum(proper, 1), np.maximum(sentences, 1)
