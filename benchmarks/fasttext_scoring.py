@@ -9,7 +9,7 @@ without newlines, ready to be read; the kernel is given Arrow, newlines and all.
 
 Where the two put a pair of texts in different order, one of them is wrong. Which one is asked of a third reading, slow
 and plain, in double precision over the library's own matrices: the kernel may turn none of all pairs, the library's
-number is printed.
+number is printed. ``arithmetic: library``, which repeats the library's sums, must give its very bits.
 
 The text is that of the folder ../shared/data/corpora where it lies beside the repository (105 MB, six domains), else
 the source code of Python's own library; which of the two is printed. ``--quick`` scores a sixth of it.
@@ -30,7 +30,8 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 
-from tilth.filters.fasttext_model import FastTextModel, label_probabilities, load_model
+from tilth.filters.fasttext_library import LibraryModel, library_probabilities, map_matrices
+from tilth.filters.fasttext_model import label_probabilities, load_model
 from tilth.selection.scorer import POSITIVE, ScorerSettings, train_scorer
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
@@ -111,23 +112,35 @@ class Race:
     difference: float  # the largest of two scores of one text
     errors: tuple[float, float]  # the largest difference from the truth, the kernel's and the library's
     wrong: tuple[int, int]  # pairs of texts that each puts in the wrong order
+    other_bits: int  # texts to which the library's arithmetic gives another number than the library
     library_seconds: float  # the best of the passes
     kernel_seconds: float
+    repeated_seconds: float  # by the library's arithmetic
 
 
-def race(texts: list[str], library: Any, model: FastTextModel, truth: Truth, passes: int) -> Race:
+def race(texts: list[str], library: Any, mapped: LibraryModel, truth: Truth, passes: int) -> Race:
+    model = mapped.model
     arrow = pa.array(texts, pa.large_string())
     lines = [text.replace("\n", " ") for text in texts]
-    ours = label_probabilities(model, arrow)[:, model.labels.index(POSITIVE)]
+    column = model.labels.index(POSITIVE)
+    ours, repeated = (
+        scores[:, column] for scores in (label_probabilities(model, arrow), library_probabilities(mapped, arrow))
+    )
     names, values = library.predict(lines, k=2)
     theirs = np.array(
         [value[list(name).index(POSITIVE)] if name else 0.5 for name, value in zip(names, values, strict=True)]
     )
+    other_bits = int((theirs.astype(np.float32) != repeated).sum())
     theirs -= 1e-5  # what the library adds to every probability
     true = np.array([truth.score(text) for text in texts])
-    seconds = np.empty((passes, 2))
+    calls = (
+        lambda: library.predict(lines, k=2),
+        lambda: label_probabilities(model, arrow),
+        lambda: library_probabilities(mapped, arrow),
+    )
+    seconds = np.empty((passes, len(calls)))
     for turn in seconds:
-        for place, call in enumerate((lambda: library.predict(lines, k=2), lambda: label_probabilities(model, arrow))):
+        for place, call in enumerate(calls):
             start = time.thread_time()
             call()
             turn[place] = time.thread_time() - start
@@ -136,8 +149,10 @@ def race(texts: list[str], library: Any, model: FastTextModel, truth: Truth, pas
         difference=float(np.abs(ours - theirs).max()),
         errors=(float(np.abs(ours - true).max()), float(np.abs(theirs - true).max())),
         wrong=(turned(ours, true), turned(theirs, true)),
+        other_bits=other_bits,
         library_seconds=float(seconds[:, 0].min()),
         kernel_seconds=float(seconds[:, 1].min()),
+        repeated_seconds=float(seconds[:, 2].min()),
     )
 
 
@@ -172,21 +187,31 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
 
     truth = Truth(library, model.labels.index(POSITIVE))
     races = {
-        corpus: race([each.text for each in rest if each.corpus == corpus], library, model, truth, PASSES)
+        corpus: race(
+            [each.text for each in rest if each.corpus == corpus],
+            library,
+            map_matrices(str(path), model),
+            truth,
+            PASSES,
+        )
         for corpus in sorted({each.corpus for each in rest})
     }
-    size, ours, theirs = (
-        sum(getattr(each, name) for each in races.values()) for name in ("bytes", "kernel_seconds", "library_seconds")
+    size, ours, theirs, repeated = (
+        sum(getattr(each, name) for each in races.values())
+        for name in ("bytes", "kernel_seconds", "library_seconds", "repeated_seconds")
     )
     figures = {
         "kernel_mb_per_second": figure(size / ours / 1e6, None),
         "library_mb_per_second": figure(size / theirs / 1e6, None),
         "times_the_library": figure(theirs / ours, FASTER_THAN_LIBRARY),
+        "library_arithmetic_mb_per_second": figure(size / repeated / 1e6, None),
+        "library_arithmetic_times_the_library": figure(theirs / repeated, None),
         "load_seconds": figure(loading, LOAD_SECONDS, least=False),
     }
     for corpus, each in races.items():
         figures[f"{corpus}_times_the_library"] = figure(each.library_seconds / each.kernel_seconds, FASTER_THAN_LIBRARY)
         figures[f"{corpus}_largest_difference"] = figure(each.difference, DIFFERENCE, least=False)
+        figures[f"{corpus}_other_bits_in_library_arithmetic"] = figure(each.other_bits, 0, least=False)
         figures[f"{corpus}_kernel_error"] = figure(each.errors[0], ERROR, least=False)
         figures[f"{corpus}_library_error"] = figure(each.errors[1], None)
         figures[f"{corpus}_pairs_the_kernel_turns"] = figure(each.wrong[0], 0, least=False)
@@ -217,7 +242,7 @@ def show(result: dict[str, Any]) -> None:
     )
     for name, each in result["figures"].items():
         bound = "" if each["floor"] is None else f"   bound {each['floor']:g}{'' if each['ok'] else '   MISSED'}"
-        print(f"{name.replace('_', ' '):36}{each['value']:12.3g}{bound}")
+        print(f"{name.replace('_', ' '):46}{each['value']:12.3g}{bound}")
 
 
 def main() -> None:

@@ -155,7 +155,7 @@ def score(step: ScoreStep | PreselectStep, recipe: Recipe, fitting: "Fitting", h
 
     from tilth.filters.fasttext_capsule import open_capsule
     from tilth.filters.fasttext_reading import Reading
-    from tilth.filters.score import Score
+    from tilth.filters.score import DOUBLE, Score
 
     if isinstance(step, PreselectStep):
         capsule: Capsule = open_capsule(predictive(step, recipe, fitting, head), "")
@@ -169,7 +169,7 @@ def score(step: ScoreStep | PreselectStep, recipe: Recipe, fitting: "Fitting", h
     else:
         capsule = open_capsule(trained(step, recipe, fitting, head), step.label)
         capsule = dataclasses.replace(capsule, reading=Reading(step.first_bytes, step.paragraphs), label=step.label)
-    return Score.of(step.name, capsule)
+    return Score.of(step.name, capsule, step.arithmetic if isinstance(step, ScoreStep) else DOUBLE)
 
 
 def trained(step: ScoreStep, recipe: Recipe, fitting: "Fitting", head: Stored) -> Path:

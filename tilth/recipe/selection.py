@@ -34,6 +34,10 @@ class ScoreStep(Strict):
     label: str = Field("__label__positive", description="the label whose probability is the score")
     first_bytes: Annotated[int, Field(ge=0)] = Field(0, description="read so much of a document; 0: all of it")
     paragraphs: bool = Field(False, description="score each paragraph; the mean by bytes counts")
+    arithmetic: Literal["double", "library"] = Field(
+        "double",
+        description="library: fastText's own numbers to the last bit, slower, where a cut was published on them",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ScoreStep":
