@@ -152,6 +152,28 @@ def test_c4_decides_and_edits_as_its_plain_twin(documents: list[str]) -> None:
     check_c4(documents)
 
 
+# phrases at the borders of the 64 bytes that the kernel looks at, and words around the longest that C4 allows
+PHRASES = (
+    "use cookies",
+    "Terms of Use",
+    "JavaScript",
+    "lorem ipsum",
+    "coo\u212aie policy",
+    "{",
+    "[1]",
+    "\u212a",
+    "cook",
+    "e.",
+)
+WIDE = (*(letter * size for letter in "aé" for size in (1, 55, 62, 63, 499, 500, 999, 1000, 1001)), *PHRASES)
+LINES = st.lists(st.lists(st.sampled_from([*WIDE, " ", " ", "\t", "\u2003"]), max_size=12).map("".join), max_size=3)
+
+
+@given(LINES, st.sampled_from(["a b c d e.", "x", ""]))
+def test_c4_judges_long_lines_as_its_plain_twin(lines: list[str], behind: str) -> None:
+    check_c4(["\n".join(f"{line} a b c d e." for line in lines), behind])
+
+
 @given(TEXTS)
 def test_refinedweb_decides_and_edits_as_its_plain_twin(documents: list[str]) -> None:
     check_refinedweb(documents)

@@ -97,6 +97,19 @@ def test_a_text_without_words_fails_the_count_and_has_no_shares() -> None:
     assert np.isnan(signals["bullet_lines"]).tolist() == [True, False]
 
 
+@given(
+    st.lists(st.sampled_from([".", "..", "...", "#", "\u2026", "\u2006", "x" * 61, " ", "\n"]), max_size=40),
+    st.integers(1, 70),
+)
+def test_marks_are_counted_across_blocks_as_in_strings(pieces: list[str], room: int) -> None:
+    text = "".join(pieces) + " x"
+    texts = Texts.of(pa.array(["...", text, "." * room]))
+    signals = GOPHER_QUALITY.measure(texts)
+    words = texts.words.rows[2] - texts.words.rows[1]
+    assert signals["hash_to_words"][1] == text.count("#") / words
+    assert signals["ellipsis_to_words"][1] == (text.count("...") + text.count("\u2026")) / words
+
+
 def test_symbols_are_the_peers() -> None:
     symbols = json.loads((GOLDEN / "gopher_datatrove_symbols.json").read_text(encoding="utf-8"))
     ours = [chr(code) for code in np.flatnonzero(character_classes() & SYMBOL)]

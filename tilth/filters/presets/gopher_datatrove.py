@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from tilth.filters.blocks import BLOCK, block_mask, lowest
 from tilth.filters.characters import SPACE, character_classes
-from tilth.filters.kernel import kernel
+from tilth.filters.kernel import inlined, kernel
 from tilth.filters.rules import Preset, Rule, Signals, at_least, at_most, between
 from tilth.filters.texts import Texts
 from tilth.filters.utf8 import decode, decode_before
@@ -86,24 +87,44 @@ def _count_words(
         counts[document, 3] = distinct
 
 
+@inlined
+def _near_marks(data: np.ndarray, at: int, end: int) -> np.uint64:
+    """Return a bit for each of the next 64 bytes that may belong to a mark: a full stop, ``#``, an ellipsis's end."""
+    near = np.uint64(0)
+    if at + BLOCK > len(data):
+        for byte in range(min(BLOCK, end - at)):
+            mark = data[at + byte]
+            near |= np.uint64(mark == 46 or mark == 35 or mark == 0xA6) << np.uint64(byte)
+        return near
+    near = block_mask(data, at, 0, 46, 46) | block_mask(data, at, 0, 35, 35) | block_mask(data, at, 0, 0xA6, 0xA6)
+    if end - at < BLOCK:
+        near &= ~(~np.uint64(0) << np.uint64(end - at))
+    return near
+
+
 @kernel
 def _count_marks(data: np.ndarray, offsets: np.ndarray, marks: np.ndarray) -> None:
     """Count, for every document: ``#``; ``...`` (as ``str.count``, without overlap) and the ellipsis character."""
     for document in range(len(offsets) - 1):
+        begin, end = offsets[document], offsets[document + 1]
         hashes = ellipses = stops = 0
-        for at in range(offsets[document], offsets[document + 1]):
-            byte = data[at]
-            if byte == 46:  # .
-                stops += 1
-                if stops == 3:
+        last = begin - 2  # the full stop before
+        for block in range(begin, end, BLOCK):
+            near = _near_marks(data, block, end)
+            while near:
+                at = block + lowest(near)
+                near &= near - np.uint64(1)
+                byte = data[at]
+                if byte == 46:  # .
+                    stops = stops + 1 if at == last + 1 else 1
+                    last = at
+                    if stops == 3:
+                        ellipses += 1
+                        stops = 0
+                elif byte == 35:  # #
+                    hashes += 1
+                elif at - begin >= 2 and data[at - 1] == 0x80 and data[at - 2] == 0xE2:
                     ellipses += 1
-                    stops = 0
-                continue
-            stops = 0
-            if byte == 35:  # #
-                hashes += 1
-            elif byte == 0xA6 and at - offsets[document] >= 2 and data[at - 1] == 0x80 and data[at - 2] == 0xE2:
-                ellipses += 1
         marks[document, 0] = hashes
         marks[document, 1] = ellipses
 
