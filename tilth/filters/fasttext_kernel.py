@@ -137,7 +137,7 @@ def keep_features(
     return int(np.int64(heard)), int(np.int64(known))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)  # to pass 14 arrays takes a tenth of a sentence's time
 def next_features(
     line: np.ndarray,
     place: int,
