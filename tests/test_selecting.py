@@ -240,6 +240,9 @@ def test_the_command_line_tells_gains_and_compares(folder: Path) -> None:
     compared = told(folder, "compare-selections", "small", "random", "dsir", "--keep", "0.3")
     assert compared["agreements"][0]["by_chance"] == pytest.approx(0.3**2 / (0.6 - 0.3**2), abs=0.02)
     assert 'id="selections"' in (run.root / "report.html").read_text()
+    command = [sys.executable, "-m", "tilth.cli", "select", "small", "--keep", "0.1"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert refused.returncode == 1 and "name one with --by" in refused.stderr
 
 
 def test_the_schema_knows_every_step() -> None:
