@@ -16,8 +16,9 @@ equal models that read other mixtures of the sources. None is told which sources
 The row ``target`` is the question; it was chosen before the models were trained. The texts are those of the folder
 ../shared/data beside the repository; nothing of them is written outside ``--folder``.
 
-Two models are trained at a time, each on one thread, and seed after seed, so that what is done after ``--seeds 3`` is
-a comparison of three seeds. ``--quick`` is for a look at the machinery: fewer documents, steps and seeds.
+As many models are trained at a time as there are cores, each on one thread, and seed after seed, so that what is done
+after ``--seeds 3`` is a comparison of three seeds. ``--quick`` is for a look at the machinery: fewer documents, steps
+and seeds.
 """
 
 import argparse
