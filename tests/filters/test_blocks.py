@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilth.filters import blocks
-from tilth.filters.blocks import BLOCK, bits_set, block_mask, lowest, set_word, word_at
+from tilth.filters.blocks import BLOCK, bits_set, block_mask, lowest, set_word, weighted_bytes, word_at
 from tilth.filters.kernel import kernel
 
 WORDS = st.integers(0, 2**64 - 1)
@@ -24,6 +24,11 @@ def ask_word(data: np.ndarray, at: int) -> np.uint64:
 @kernel
 def put_word(data: np.ndarray, at: int, word: np.uint64) -> None:
     set_word(data, at, word)
+
+
+@kernel
+def ask_sum(word: np.uint64, weights: np.ndarray) -> np.uint64:
+    return weighted_bytes(word, weights)
 
 
 @kernel
@@ -60,3 +65,10 @@ def test_bits_are_found_and_counted(mask: int) -> None:
     place = next((bit for bit in range(64) if mask >> bit & 1), 64)
     assert ask_bits(np.uint64(mask)) == (place, mask.bit_count())
     assert (blocks.plain_lowest(np.uint64(mask)), blocks.plain_bits_set(np.uint64(mask))) == (place, mask.bit_count())
+
+
+@given(WORDS, st.lists(WORDS, min_size=8, max_size=8))
+def test_bytes_are_weighed(word: int, weights: list[int]) -> None:
+    expected = sum(byte * weight for byte, weight in zip(word.to_bytes(8, "little"), weights, strict=True)) % 2**64
+    assert ask_sum(np.uint64(word), np.array(weights, np.uint64)) == expected
+    assert blocks.plain_weighted_bytes(np.uint64(word), np.array(weights, np.uint64)) == expected

@@ -41,6 +41,11 @@ def plain_block_mask(data: np.ndarray, at: int, fold: int, low: int, high: int) 
     return np.uint64(sum(1 << byte for byte in range(BLOCK) if low <= int(data[at + byte]) | fold <= high))
 
 
+def plain_weighted_bytes(word: np.uint64, weights: np.ndarray) -> np.uint64:
+    """Return the sum of the eight bytes of a word, each times a weight (uint64, from the lowest on), modulo 2**64."""
+    return np.uint64(sum((int(word) >> 8 * byte & 0xFF) * int(weights[byte]) for byte in range(8)) % 2**64)
+
+
 def plain_lowest(mask: np.uint64) -> int:
     """Return the place of the lowest bit that is set, 64 where none is."""
     return (int(mask) & -int(mask)).bit_length() - 1 if mask else BLOCK
@@ -98,6 +103,25 @@ def _everywhere(builder: Any, block: Any, value: Any) -> Any:
 
 
 @intrinsic
+def _weighted_bytes(typing: Any, word: Any, weights: Any) -> _Generator:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, weights = arguments
+        wide = ir.VectorType(_I64, 8)
+        start = _address(context, builder, signature.args[1], weights, ir.Constant(_I64, 0), wide)
+        bytes_of = builder.zext(builder.bitcast(word, ir.VectorType(_I8, 8)), wide)
+        total = builder.mul(bytes_of, builder.load(start, align=8))
+        for half in (4, 2, 1):  # fold the upper half onto the lower one
+            places = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(half, 2 * half)))
+            lower = ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(half)))
+            nothing = ir.Constant(total.type, ir.Undefined)
+            upper = builder.shuffle_vector(total, nothing, places)
+            total = builder.add(builder.shuffle_vector(total, nothing, lower), upper)
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.uint64(types.uint64, weights), generate
+
+
+@intrinsic
 def _lowest(typing: Any, mask: Any) -> _Generator:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -124,6 +148,7 @@ def _chosen(plain: _Function, compiled: Any) -> _Function:
 
 word_at, set_word = _chosen(plain_word_at, _word_at), _chosen(plain_set_word, _set_word)
 block_mask = _chosen(plain_block_mask, _block_mask)
+weighted_bytes = _chosen(plain_weighted_bytes, _weighted_bytes)
 lowest, bits_set = _chosen(plain_lowest, _lowest), _chosen(plain_bits_set, _bits_set)
 
 
