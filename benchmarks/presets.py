@@ -1,6 +1,6 @@
 """Every preset beside the peer whose name it bears: MB of text a second on one core, and equal decisions and reasons.
 
-    python benchmarks/presets.py [--every N] [--spacy] [--json]
+    python benchmarks/presets.py [--quick] [--every N] [--spacy] [--json]
 
 datatrove's own filters decide on every text, given our words and sentences: decision, reason and the text after C4's
 edits must be equal on all of them. With ``--spacy`` (the package spaCy beside Tilth) they split words themselves, and
@@ -176,13 +176,15 @@ def compare(reference: str, corpora: dict[str, list[str]], *, spacy: bool) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=int, default=1, help="take every N-th text")
+    parser.add_argument("--quick", action="store_true", help="take every 20th text")
     parser.add_argument("--spacy", action="store_true", help="let datatrove split words with spaCy")
     parser.add_argument("--preset", action="append", help="only these")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     options = parser.parse_args()
     if not CORPORA.is_dir():
         sys.exit("the texts lie in ../shared/data/corpora beside the repository; there is nothing to compare without")
-    corpora = {path.name.split(".")[0]: corpus_texts(path, options.every) for path in sorted(CORPORA.glob("*.zst"))}
+    step = 20 if options.quick else options.every
+    corpora = {path.name.split(".")[0]: corpus_texts(path, step) for path in sorted(CORPORA.glob("*.zst"))}
     every = [*REASONS, *(() if options.spacy else ("gopher.dolma@1", "c4.tfds@1", "refinedweb@1"))]
     figures = {}
     for reference in options.preset or every:

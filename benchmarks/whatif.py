@@ -1,6 +1,6 @@
 """What another limit would keep of a million documents: processor seconds from the stored run to the answer.
 
-    python benchmarks/whatif.py [--documents 1000000] [--json]
+    python benchmarks/whatif.py [--documents 1000000] [--quick] [--json]
 
 The documents are made (a few words each, numbered, so that every one is different), read, measured and judged by
 ``gopher.datatrove@1`` in a temporary folder. Then a changed limit is asked for in a fresh process, as the command line
@@ -78,6 +78,7 @@ def ask(root: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the documents")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -86,7 +87,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="tilth-whatif-") as folder:
         start = time.perf_counter()
-        build(Path(folder), options.documents)
+        build(Path(folder), options.documents // (10 if options.quick else 1))
         built = time.perf_counter() - start
         start = time.perf_counter()
         asked = subprocess.run(
